@@ -1,0 +1,258 @@
+"""The only place that runs user code: a step's function goes in, what it did comes out as an event.
+
+`_outcome` is the one place that catches everything. Four endings are told apart: the step's own timeout, and the lease's
+three (`_leases.Ending`); all end the scope in which the handler runs. A cancellation that none of them asked for is a
+failure of the attempt.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import anyio
+import anyio.lowlevel
+import msgspec
+from anyio import get_cancelled_exc_class
+
+from stepwell._codec import PayloadError
+from stepwell._context import Context
+from stepwell._definition import StepKind, route_label
+from stepwell._errors import SpuriousCancellation, StepTimedOut, UnknownRoute
+from stepwell._execution import idempotency_key, merged_data
+from stepwell._failure import failure_of
+from stepwell._leases import Ending
+from stepwell._program import Failures, Outputs
+from stepwell._transition import Asked, Chose, Ended, Raised, Returned, Signalled
+
+if TYPE_CHECKING:
+    from anyio import CancelScope
+
+    from stepwell._leases import Held
+    from stepwell._limits import Limits
+    from stepwell._model import Row, Signal
+    from stepwell._program import Program
+    from stepwell._threads import Threads
+    from stepwell._transition import Event, State
+
+__all__ = ["Calls", "route_of"]
+
+_SLOW_CALL: Final = 0.1
+"""seconds of a plain `def` that holds up the loop, beyond which it is warned about"""
+
+logger = logging.getLogger("stepwell")
+
+
+class Reports(Protocol):
+    """Who is told of handlers that don't stop."""
+
+    def trouble(self, message: str, held: Held, row: Row | None = None) -> None:
+        """Report it."""
+        ...
+
+
+class Calls:
+    """Calls the functions of one workflow's steps under one lease."""
+
+    def __init__(self, program: Program, limits: Limits, held: Held, threads: Threads, reports: Reports) -> None:
+        self._program = program
+        self._workflow = program.workflow
+        self._limits = limits
+        self._held = held
+        self._threads = threads
+        self._reports = reports
+        self.has_begun = False
+        """whether a handler was started since this was last set to false"""
+
+    async def call(self, step: Any, state: State, signal: Signal | None = None) -> Event:
+        """Run the step's function, or a wait's resolver on its signal; return what it came to."""
+        try:
+            arguments: tuple[Any, ...] = (self._context(state),)
+            if signal is not None:
+                what = f"the signal {signal.id!r} to step {step.name!r}"
+                arguments = (*arguments, self._program.inputs[step.name].decode(signal.payload, what=what))
+        except PayloadError as error:
+            return self._failed(step, error, "payload", is_final=True)
+        outcome = await self._outcome(step, arguments, state.row)
+        return outcome if isinstance(outcome, Raised) else self._interpret(step, outcome.value, signal)
+
+    def ride_along(self, ahead: State) -> Event:
+        """Run a plain `def` decision or terminal whose outcome goes into the commit that arrives at it."""
+        step = self._workflow.steps[ahead.row.step or ""]
+        try:
+            value = self._call_in_line(step, (self._context(ahead),))
+        except PayloadError as error:
+            return self._failed(step, error, "payload", is_final=True)
+        except get_cancelled_exc_class():
+            return self._failed(step, SpuriousCancellation(self._workflow.name, step.name), "cancellation")
+        except BaseException as error:
+            if _stops_the_worker(error):
+                raise
+            return self._failed(step, error, "error")
+        return self._interpret(step, value, None)
+
+    def _context(self, state: State) -> Context[Any]:
+        row, history = state.row, state.history
+        step = row.step or ""
+        what = f"the input of execution {row.id!r}"
+        return Context(
+            self._program.input.decode(row.input, what=what),
+            outputs=Outputs(self._program, history),
+            data=lambda: merged_data(history),
+            failures=Failures(history),
+            execution_id=row.id,
+            workflow=row.workflow,
+            version=row.version,
+            step=step,
+            attempt=row.attempt,
+            visit=row.visit,
+            idempotency_key=idempotency_key(row.id, step, row.visit),
+            metadata=row.metadata,
+            tags=row.tags,
+            log=logging.LoggerAdapter(
+                logger,
+                {"execution": row.id, "workflow": row.workflow, "step": step, "visit": row.visit, "attempt": row.attempt},
+            ),
+        )
+
+    async def _outcome(self, step: Any, arguments: tuple[Any, ...], row: Row) -> _Value | Raised:
+        """Call the handler inside the lease's scope and its timeout's; whatever it does becomes a value here."""
+        held = self._held
+        ticket = None
+        if step.kind is StepKind.ACTIVITY and not step.is_async:
+            ticket = await self._threads.place()
+        if not held.is_trusted():
+            held.end(Ending.LOST)
+        if held.scope.cancel_called:
+            if ticket is not None:
+                self._threads.give_back(ticket)
+            await anyio.lowlevel.checkpoint()
+        timeout = self._program.timeouts[step.name] if step.is_async or ticket is not None else None
+        self.has_begun = True
+        held.step = step.name
+        try:
+            with anyio.move_on_after(timeout) as limit:
+                held.deadline = limit.deadline
+                try:
+                    value = await self._invoke(step, arguments, ticket, row)
+                    if not limit.cancel_called:
+                        return _Value(value)
+                except get_cancelled_exc_class():
+                    if _is_ours(limit, held):
+                        raise
+                    return self._failed(step, SpuriousCancellation(self._workflow.name, step.name), "cancellation")
+                except BaseException as error:  # the one place that catches it all, around user code
+                    if _stops_the_worker(error):
+                        raise
+                    if _is_ours_to_end(held):  # what a handler raises while it is being stopped is not its failure
+                        await anyio.lowlevel.checkpoint()
+                    if not limit.cancel_called:
+                        return self._failed(step, error, "error")
+        finally:
+            held.step = None
+            held.deadline = math.inf
+        return self._failed(step, StepTimedOut(self._workflow.name, step.name, timeout or 0.0), "timeout")
+
+    async def _invoke(self, step: Any, arguments: tuple[Any, ...], ticket: object | None, row: Row) -> Any:
+        if step.is_async:
+            return await step.function(*arguments)
+        if ticket is None:
+            return self._call_in_line(step, arguments)
+        return await self._threads.run(
+            ticket, step.function, arguments[0], abandoned=lambda: self._tell_abandoned(row)
+        )
+
+    def _call_in_line(self, step: Any, arguments: tuple[Any, ...]) -> Any:
+        began = anyio.current_time()
+        try:
+            return step.function(*arguments)
+        finally:
+            took = anyio.current_time() - began
+            if took > _SLOW_CALL:
+                logger.warning(
+                    "stepwell: step %s of %s held up the event loop for %.2f s; make it `async def`, or an activity",
+                    step.name,
+                    self._workflow.name,
+                    took,
+                )
+
+    def _tell_abandoned(self, row: Row) -> None:
+        message = (
+            f"step {row.step!r} (attempt {row.attempt}) of execution {row.id!r} goes on in its thread after its end: "
+            "a thread can't be stopped; nothing that it returns is recorded"
+        )
+        logger.warning("stepwell: %s", message)
+        self._reports.trouble(message, self._held, row)
+
+    def _interpret(self, step: Any, value: Any, signal: Signal | None) -> Event:
+        """Turn what the handler returned into an event; what can't be used is a failure of the attempt."""
+        limits = self._limits
+        what = f"the result of step {step.name!r} of workflow {self._workflow.name!r}"
+        try:
+            match step.kind:
+                case StepKind.ACTIVITY:
+                    return Returned(self._program.outputs[step.name].encode(value, limits=limits, what=what))
+                case StepKind.SUCCEED | StepKind.FAIL:
+                    return Ended(self._program.outputs[step.name].encode(value, limits=limits, what=what))
+                case StepKind.SUBWORKFLOW:
+                    return Asked(self._program.inputs[step.name].canonical(value, limits=limits, what=what))
+                case _:
+                    route = route_of(self._workflow, step, value)
+                    return Chose(route) if signal is None else Signalled(signal.id, signal.payload, route)
+        except PayloadError as error:
+            return self._failed(step, error, "payload")
+        except UnknownRoute as error:
+            return self._failed(step, error, "unknown_route")
+
+    def _failed(self, step: Any, error: BaseException, code: str, *, is_final: bool = False) -> Raised:
+        failure = failure_of(error, code=code, limit=self._limits.error)
+        return Raised(
+            msgspec.json.encode(failure).decode(),
+            _catch_label(self._workflow, step.name, error),
+            is_final or isinstance(error, tuple(step.retry.give_up_on)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """What a handler returned."""
+
+    value: Any
+
+
+def _catch_label(workflow: Any, step: str, error: BaseException) -> str | None:
+    """Return the label of the first catch of *step* that takes this error."""
+    for caught, label in workflow.catches.get(step, ()):
+        if isinstance(error, caught):
+            return label
+    return None
+
+
+def _is_ours(limit: CancelScope, held: Held) -> bool:
+    """Tell whether a cancellation that comes out of a handler was asked for by the engine or by whoever runs it."""
+    return limit.cancel_called or _is_ours_to_end(held)
+
+
+def _is_ours_to_end(held: Held) -> bool:
+    return held.scope.cancel_called or anyio.current_effective_deadline() == -math.inf
+
+
+def _stops_the_worker(error: BaseException) -> bool:
+    """Ctrl-C is nobody's failure, also where a task group of the handler's has wrapped it."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(KeyboardInterrupt) is not None
+    return isinstance(error, KeyboardInterrupt)
+
+
+def route_of(workflow: Any, step: Any, value: Any) -> str:
+    """Return the label of the edge that a decision or resolver chose. Raises UnknownRoute if there is none."""
+    known = workflow.routes[step.name]
+    try:
+        route = route_label(value)
+    except TypeError:
+        raise UnknownRoute(workflow.name, step.name, value, tuple(known)) from None
+    if route not in known or (route == "timeout" and step.kind is StepKind.WAIT):
+        raise UnknownRoute(workflow.name, step.name, value, tuple(known))
+    return route

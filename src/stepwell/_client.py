@@ -1,0 +1,256 @@
+"""What clients ask of executions: load, decide, commit; and where something moved meanwhile, decide again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from stepwell._calls import route_of
+from stepwell._context import Context
+from stepwell._errors import (
+    ExecutionConflict,
+    ExecutionEnded,
+    ExecutionNotFound,
+    NotResumable,
+    SignalRejected,
+    UnknownStep,
+)
+from stepwell._execution import idempotency_key, merged_data
+from stepwell._model import Change, Deposit, Signal, Status
+from stepwell._program import Failures, Outputs
+from stepwell._transition import (
+    Accepted,
+    Cancelled,
+    Paused,
+    Resumed,
+    Signalled,
+    State,
+    Terms,
+    accept,
+    begin,
+    transition,
+)
+from stepwell.storage._protocol import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from stepwell._model import Moment, Stored, Unit
+    from stepwell._program import Program
+    from stepwell._runner import Services
+    from stepwell._transition import Event
+
+__all__ = ["Client"]
+
+_TRIES: Final = 5
+"""how often a commit whose outcome is unknown is looked up and sent again before the client hears of it"""
+
+
+class Client:
+    """Starts, signals, cancels, pauses and resumes executions for those who use the engine."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def load(self, id: str) -> Stored:
+        """Return the execution. Raises ExecutionNotFound."""
+        stored = await self._services.storage.load(id)
+        if stored is None:
+            raise ExecutionNotFound(id)
+        return stored
+
+    async def start(
+        self,
+        program: Program,
+        input: str,
+        *,
+        id: str | None,
+        tags: tuple[str, ...],
+        metadata: Mapping[str, Any],
+        due: Moment,
+        pinned: bool,
+    ) -> str:
+        """Create an execution and return its id; the same id with the same content is the same execution."""
+        change = begin(
+            program.workflow,
+            id=self._services.entropy.id() if id is None else id,
+            input=input,
+            change_id=self._services.change_id(),
+            tags=tags,
+            metadata=metadata,
+            due=due,
+        )
+        id = change.row.id
+        if not await self._commit((change,)):
+            stored = await self.load(id)
+            _check_same(stored, program, input, pinned=pinned)
+        return id
+
+    async def signal(self, program_of: Callable[[Stored], Program], id: str, step: str, payload: Any, signal_id: str) -> None:
+        """Have a signal used at once where its wait is open, or keep it for when its wait opens."""
+        while True:
+            stored = await self.load(id)
+            program = program_of(stored)
+            workflow = program.workflow
+            if step in program.inputs:
+                what = f"the signal to step {step!r} of workflow {workflow.name!r}"
+                text = program.inputs[step].canonical(payload, limits=self._services.limits, what=what)
+            else:
+                text = "null"
+            signal = Signal(signal_id, step, text)
+            state = State.of(stored)
+            taken = accept(workflow, stored, state, signal, max_pending=self._services.limits.pending_signals)
+            if taken is Accepted.DUPLICATE:
+                return
+            unit: Unit = (Deposit(id=id, signal=signal, expects=stored.row.signals),)
+            if taken is Accepted.USABLE:
+                event = Signalled(signal_id, text, await self._resolve(program, state, signal))
+                terms = Terms(self._services.change_id(), keep_lease=False)
+                unit = (*unit, *transition(workflow, state, event, terms).unit)
+            if await self._commit(unit):
+                return
+
+    async def _resolve(self, program: Program, state: State, signal: Signal) -> str:
+        """Let the open wait's resolver choose the route, here and now. Raises what the sender should learn of."""
+        workflow, row = program.workflow, state.row
+        step: Any = workflow.steps[signal.step]
+        context = Context(
+            program.input.decode(row.input),
+            outputs=Outputs(program, state.history),
+            data=lambda: merged_data(state.history),
+            failures=Failures(state.history),
+            execution_id=row.id,
+            workflow=row.workflow,
+            version=row.version,
+            step=step.name,
+            attempt=row.attempt,
+            visit=row.visit,
+            idempotency_key=idempotency_key(row.id, step.name, row.visit),
+            metadata=row.metadata,
+            tags=row.tags,
+        )
+        payload = program.inputs[step.name].decode(signal.payload)
+        try:
+            with anyio.fail_after(program.timeouts[step.name]):
+                chosen = step.function(context, payload)
+                if step.is_async:
+                    chosen = await chosen
+        except Exception as error:
+            raise SignalRejected(row.id, step.name, f"{type(error).__name__}") from error
+        return route_of(workflow, step, chosen)
+
+    async def cancel(self, id: str, reason: str) -> Status:
+        """Cancel an execution and its open children, whole or not at all; return how it stands then."""
+        while True:
+            chain = await self._with_children(await self.load(id))
+            if chain[0].row.status.is_terminal:
+                return chain[0].row.status
+            unit: list[Any] = []
+            for place, stored in enumerate(chain):
+                if not stored.row.status.is_terminal:
+                    event = Cancelled(reason, by_parent=place > 0)
+                    unit.extend(self._move(None, stored, event))
+            if await self._commit(tuple(unit)):
+                return Status.CANCELLED
+
+    async def _with_children(self, stored: Stored) -> list[Stored]:
+        chain = [stored]
+        while (child := _open_child(chain[-1])) is not None:
+            found = await self._services.storage.load(child)
+            if found is None:
+                break
+            chain.append(found)
+        return chain
+
+    async def pause(self, id: str, reason: str) -> None:
+        """Pause an execution; nothing happens where it is paused, or about to be, already."""
+        while True:
+            stored = await self.load(id)
+            row = stored.row
+            if row.status.is_terminal:
+                raise ExecutionEnded(id, row.status, "pause")
+            if row.pausing or row.status is Status.PAUSED:
+                return
+            if await self._commit(self._move(None, stored, Paused(reason))):
+                return
+
+    async def resume(self, program_of: Callable[[Stored], Program], id: str, attempts: int) -> None:
+        """Let a paused execution go on, or give the failed step of a failed one more attempts."""
+        while True:
+            stored = await self.load(id)
+            _check_resumable(stored)
+            program = program_of(stored)
+            failed = State.of(stored).history.failed_step
+            if stored.row.status is Status.FAILED and failed not in program.workflow.steps:
+                raise UnknownStep(program.workflow.name, failed or "", tuple(program.workflow.steps))
+            if await self._commit(self._move(program, stored, Resumed(attempts))):
+                return
+
+    def _move(self, program: Program | None, stored: Stored, event: Event) -> Unit:
+        """Decide what the event implies; pausing and cancelling need no definition."""
+        workflow: Any = None if program is None else program.workflow
+        terms = Terms(self._services.change_id(), keep_lease=False)
+        return transition(workflow, State.of(stored), event, terms).unit
+
+    async def _commit(self, unit: Unit) -> bool:
+        """Commit; where the outcome is unknown, look for it, and send it again if it isn't there.
+
+        Raises StorageError when the storage doesn't answer for too long: then it may be committed or not.
+        """
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return await self._services.commits.commit(unit)
+            except StorageError:
+                if attempt == _TRIES:
+                    raise
+            await anyio.sleep(0.05 * 2**attempt * (0.5 + self._services.entropy.fraction()))
+            try:
+                if await self._has_landed(unit):
+                    self._services.committed(unit)
+                    return True
+            except StorageError:
+                continue
+        raise AssertionError("unreachable")
+
+    async def _has_landed(self, unit: Unit) -> bool:
+        """Tell whether an earlier try went through: a Change by its id in the journal, a signal by its own."""
+        first = unit[0]
+        stored = await self._services.storage.load(first.row.id if isinstance(first, Change) else first.id)
+        if stored is None:
+            return False
+        if isinstance(first, Change):
+            journal = stored.journal
+            return len(journal) > first.expects and journal[first.expects].change == first.id
+        return isinstance(first, Deposit) and any(s.id == first.signal.id for s in stored.signals)
+
+
+def _open_child(stored: Stored) -> str | None:
+    step = State.of(stored).step
+    return step.child if step is not None and step.is_open else None
+
+
+def _check_same(stored: Stored, program: Program, input: str, *, pinned: bool) -> None:
+    """The execution that has the id must be the one that was to be started."""
+    row, workflow = stored.row, program.workflow
+    if row.workflow != workflow.name:
+        raise ExecutionConflict(row.id, f"of workflow {row.workflow!r}, not {workflow.name!r}")
+    if pinned and row.version != workflow.version:
+        raise ExecutionConflict(row.id, f"of version {row.version!r}, not {workflow.version!r}")
+    if row.input != input:
+        raise ExecutionConflict(row.id, f"with the input {_shown(row.input)}, not {_shown(input)}")
+
+
+def _check_resumable(stored: Stored) -> None:
+    row = stored.row
+    if row.status is Status.PAUSED or row.pausing:
+        return
+    if row.status is not Status.FAILED:
+        raise NotResumable(row.id, f"it is {row.status}, neither paused nor failed")
+    if State.of(stored).history.failed_step is None:
+        raise NotResumable(row.id, "it ended at a `fail` step, so there is no failed step to try again")
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"
+

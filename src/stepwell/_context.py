@@ -1,0 +1,268 @@
+"""What a handler is given: the input, what earlier steps gave, and who is asking. Read-only, and quick to make.
+
+The engine hands in lazy mappings, so that nothing is decoded which no handler looks at. In a unit test a context is
+made by hand and the step called with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, cast, overload
+
+import msgspec
+
+from stepwell._errors import StepNotRun
+from stepwell._typevars import DefaultT, InputT_co, OutT, OutT_co
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Mapping, Sequence
+
+    from stepwell._failure import Failure
+
+__all__ = ["Context", "Named", "Outcome", "Produces"]
+
+_MISSING: Final = object()
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Named(Protocol):
+    """Anything with a step's name: every step handle."""
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+        ...
+
+
+class Produces(Named, Protocol[OutT_co]):
+    """A step whose output later steps can ask for."""
+
+    @property
+    def produces(self) -> OutT_co:
+        """For type checkers only: what `Context.output` returns for this step."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[OutT_co]):
+    """How a child ended: the output of a subworkflow step."""
+
+    status: Literal["succeeded", "failed", "cancelled"]
+    output: OutT_co | None = None
+    error: Any = None
+    id: str = ""
+
+
+class Context(Generic[InputT_co]):
+    """Everything a handler may know about its execution, read-only.
+
+    To call a step in a unit test, make one by hand: `await pay(Context(request, outputs={load_order: order}))`.
+    """
+
+    __slots__ = (
+        "_attempt",
+        "_data",
+        "_execution_id",
+        "_failures",
+        "_idempotency_key",
+        "_input",
+        "_log",
+        "_metadata",
+        "_outputs",
+        "_step",
+        "_tags",
+        "_version",
+        "_visit",
+        "_workflow",
+    )
+
+    def __init__(
+        self,
+        input: InputT_co,
+        *,
+        outputs: Mapping[Any, Any] = _NOTHING,
+        data: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
+        failures: Mapping[Any, Any] = _NOTHING,
+        execution_id: str = "test",
+        workflow: str = "test",
+        version: str = "0",
+        step: str = "test",
+        attempt: int = 1,
+        visit: int = 1,
+        idempotency_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        log: logging.LoggerAdapter[Any] | logging.Logger | None = None,
+    ) -> None:
+        """Keep what is given; *outputs* and *failures* are keyed by step handle or by step name.
+
+        *data* is the merged view, or a callable that makes it when it is first asked for; without it, it is merged
+        from *outputs*. Without *log*, what is logged goes nowhere.
+        """
+        self._input = input
+        self._outputs: Mapping[str, Any] = _by_name(outputs)
+        self._failures: Mapping[str, Any] = _by_name(failures)
+        self._data = data
+        self._execution_id = execution_id
+        self._workflow = workflow
+        self._version = version
+        self._step = step
+        self._attempt = attempt
+        self._visit = visit
+        self._idempotency_key = idempotency_key
+        self._metadata = metadata
+        self._tags = tags
+        self._log = log
+
+    @property
+    def input(self) -> InputT_co:
+        """What the execution was started with."""
+        return self._input
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The outputs that are objects, as plain JSON, merged shallowly in the order in which the steps succeeded."""
+        data = self._data
+        if data is None:
+            data = _merged(self._outputs)
+        elif callable(data):
+            data = data()
+        self._data = data = _read_only(data)
+        return data
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """What the steps that ran gave, by step name."""
+        return _read_only(self._outputs)
+
+    @property
+    def execution_id(self) -> str:
+        """The execution's id."""
+        return self._execution_id
+
+    @property
+    def workflow(self) -> str:
+        """The workflow's name."""
+        return self._workflow
+
+    @property
+    def version(self) -> str:
+        """The workflow's version on which this execution began."""
+        return self._version
+
+    @property
+    def step(self) -> str:
+        """The name of the step that runs."""
+        return self._step
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1, per visit."""
+        return self._attempt
+
+    @property
+    def visit(self) -> int:
+        """The number of this arrival at the step, from 1."""
+        return self._visit
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this visit: `<execution>:<step>`, and `<execution>:<step>:<visit>` later."""
+        key = self._idempotency_key
+        if key is None:
+            key = f"{self._execution_id}:{self._step}"
+            return key if self._visit == 1 else f"{key}:{self._visit}"
+        return key
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the caller of `start` attached to the execution."""
+        return _NOTHING if self._metadata is None else _read_only(self._metadata)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The execution's tags."""
+        return tuple(self._tags)
+
+    @property
+    def log(self) -> logging.LoggerAdapter[Any] | logging.Logger:
+        """A logger that adds the execution, the step and the attempt to every record."""
+        return cast("logging.Logger", _SILENT) if self._log is None else self._log
+
+    @overload
+    def output(self, step: Produces[OutT], /) -> OutT: ...
+    @overload
+    def output(self, step: Produces[OutT], /, default: DefaultT) -> OutT | DefaultT: ...
+    @overload
+    def output(self, step: str, /, default: Any = ...) -> Any: ...
+    def output(self, step: Named | str, /, default: Any = _MISSING) -> Any:
+        """Return what a step gave at its last visit: an activity's result, a wait's signal, a child's `Outcome`.
+
+        Raises `StepNotRun` for a step that has not succeeded in this execution, unless *default* is given.
+        """
+        name = step if isinstance(step, str) else step.name
+        found = self._outputs.get(name, _MISSING)
+        if found is not _MISSING:
+            return found
+        if default is _MISSING:
+            raise StepNotRun(name)
+        return default
+
+    @overload
+    def failure(self, step: Named | str, /) -> Failure: ...
+    @overload
+    def failure(self, step: Named | str, /, default: DefaultT) -> Failure | DefaultT: ...
+    def failure(self, step: Named | str, /, default: Any = _MISSING) -> Any:
+        """Return how an activity's last attempt failed; for the steps that a `catch` leads to.
+
+        Raises `StepNotRun` for a step that has not failed in this execution, unless *default* is given.
+        """
+        name = step if isinstance(step, str) else step.name
+        found = self._failures.get(name, _MISSING)
+        if found is not _MISSING:
+            return found
+        if default is _MISSING:
+            raise StepNotRun(name, "failure")
+        return default
+
+    def __repr__(self) -> str:
+        """Show which attempt of which step this is, and no payload."""
+        where = f"{self._workflow!r} {self._execution_id!r}, step {self._step!r}"
+        return f"<Context of {where}, visit {self._visit}, attempt {self._attempt}>"
+
+
+def _by_name(values: Mapping[Any, Any]) -> Mapping[str, Any]:
+    """Return the same mapping if names are its keys (as the engine's are), else a copy keyed by the steps' names."""
+    if not isinstance(values, dict) or all(type(key) is str for key in values):  # a lazy mapping is never walked
+        return values
+    return {key if isinstance(key, str) else key.name: value for key, value in values.items()}
+
+
+def _read_only(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(values) if isinstance(values, dict) else values
+
+
+def _merged(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for value in outputs.values():
+        try:
+            plain = msgspec.to_builtins(value)
+        except (TypeError, ValueError, OverflowError):
+            continue  # a test double that is no JSON is no object either
+        if isinstance(plain, dict):
+            merged.update(cast("dict[str, Any]", plain))
+    return merged
+
+
+class _Silent:
+    """Takes the place of a logger in contexts that are made by hand: every call goes nowhere."""
+
+    def _ignore(self, *_args: object, **_options: object) -> None:
+        """Do nothing."""
+
+    debug = info = warning = error = exception = critical = log = _ignore
+
+
+_SILENT: Final = _Silent()

@@ -1,0 +1,343 @@
+"""The engine: the one object that applications hold. It checks what it is asked, and passes it on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from anyio import TASK_STATUS_IGNORED, AsyncContextManagerMixin
+
+from stepwell._checks import InvalidArgument, check_execution_id, check_metadata, check_reason, check_tags
+from stepwell._crashes import guarded_task_group
+from stepwell._entropy import Entropy
+from stepwell._errors import EngineClosed, ExecutionCancelled, ExecutionFailed
+from stepwell._execution import Execution, JournalEntry, Page, Query, read_error
+from stepwell._handle import Handle
+from stepwell._limits import Limits
+from stepwell._listeners import Listener, Listeners
+from stepwell._model import Status
+from stepwell._registry import Registry
+from stepwell._retry import Seconds, seconds
+from stepwell._session import Session
+from stepwell._settings import Settings, due_moment, positive
+from stepwell._typevars import InputT, OutT, SignalT
+from stepwell.storage.memory import MemoryStorage
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from anyio.abc import ObjectReceiveStream, TaskStatus
+
+    from stepwell._definition import Wait, Workflow
+    from stepwell._graph import Graph
+    from stepwell._model import Row, Stored
+    from stepwell._notices import Event, Lagged
+    from stepwell._program import Program
+    from stepwell._worker import Worker
+    from stepwell.storage._protocol import Storage
+
+__all__ = ["Engine"]
+
+
+class Engine(AsyncContextManagerMixin):
+    """Starts executions, tells how they stand, and runs workers. An async context manager; nothing runs outside it.
+
+    *storage* must be open, and stay open; without one the engine keeps everything in memory. *lease* (seconds) is how
+    long a worker that disappears keeps its executions; it is renewed every *renew_every* (a quarter of it, if None).
+    *default_timeout* (seconds; None for no limit) bounds each attempt of a step that names no timeout. *max_crashes* is
+    how often an execution may take its worker down before it fails. *name* begins the ids of its workers.
+    """
+
+    def __init__(
+        self,
+        storage: Storage | None = None,
+        *,
+        workflows: Sequence[Workflow[Any, Any]] = (),
+        lease: Seconds = 60.0,
+        renew_every: Seconds | None = None,
+        default_timeout: Seconds | None = 30.0,
+        max_crashes: int = 3,
+        limits: Limits | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._settings = Settings.of(lease, renew_every, default_timeout, max_crashes, limits or Limits(), name)
+        self._storage = storage
+        self._registry = Registry(self._settings.limits, self._settings.default_timeout)
+        self._entropy = Entropy()
+        self._listeners = Listeners()
+        self._session: Session | None = None
+        for workflow in workflows:
+            self._registry.add(workflow)
+
+    # -- living --------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        if self._session is not None:
+            raise RuntimeError("this engine is open already")
+        async with AsyncExitStack() as stack:
+            storage = self._storage
+            if storage is None:
+                storage = await stack.enter_async_context(MemoryStorage())
+            await self._registry.publish(storage)
+            session = Session(storage, self._registry, self._settings, self._entropy, self._listeners)
+            self._session = session
+            try:
+                async with session.live():
+                    yield self
+            finally:
+                self._session = None
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            raise EngineClosed(self._settings.name)
+        return self._session
+
+    async def _ready(self) -> Session:
+        """Return the session once the storage knows every workflow."""
+        session = self._opened()
+        await self._registry.publish(session.storage)
+        return session
+
+    # -- workflows -----------------------------------------------------------------------------------------------------
+
+    def register(self, workflow: Workflow[Any, Any], /) -> None:
+        """Make a workflow known, with the workflows of its subworkflows; the same one twice is harmless.
+
+        Raises DefinitionError where a type of it can't be resolved, and DefinitionChanged (here, or at the next start or
+        claim) where the same name and version has another graph that live executions use.
+        """
+        self._registry.add(workflow)
+
+    def describe(self, name: str, version: str | None = None) -> Graph:
+        """Return a registered workflow's graph. Raises UnknownWorkflow, also where several versions are registered."""
+        return self._registry.find(name, version).workflow.graph
+
+    # -- executions ----------------------------------------------------------------------------------------------------
+
+    @overload
+    async def start(
+        self,
+        workflow: Workflow[InputT, OutT],
+        input: InputT,
+        /,
+        *,
+        id: str | None = None,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, str | int | bool] | None = None,
+        delay: Seconds | None = None,
+        at: datetime | None = None,
+        version: str | None = None,
+    ) -> Handle[OutT]: ...
+    @overload
+    async def start(
+        self,
+        workflow: str,
+        input: Any,
+        /,
+        *,
+        id: str | None = None,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, str | int | bool] | None = None,
+        delay: Seconds | None = None,
+        at: datetime | None = None,
+        version: str | None = None,
+    ) -> Handle[Any]: ...
+    async def start(
+        self,
+        workflow: Workflow[Any, Any] | str,
+        input: Any,
+        /,
+        *,
+        id: str | None = None,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, str | int | bool] | None = None,
+        delay: Seconds | None = None,
+        at: datetime | None = None,
+        version: str | None = None,
+    ) -> Handle[Any]:
+        """Create an execution, durable when this returns, and return its handle.
+
+        The same *id* with the same workflow and input is the same execution; with other content it is an
+        ExecutionConflict. Without an id it gets one of its own. It is due at once, after *delay* seconds, or *at* a time.
+        Raises UnknownWorkflow, PayloadError (with the path of what doesn't fit), InvalidArgument and StorageError; after
+        the last it may exist or not, and starting it again with the same id is safe.
+        """
+        opened = await self._ready()
+        program = self._registry.find(workflow, version)
+        what = f"the input of workflow {program.workflow.name!r}"
+        handle: Handle[Any] = Handle(
+            self,
+            await opened.client.start(
+                program,
+                program.input.canonical(input, limits=self._settings.limits, what=what),
+                id=None if id is None else check_execution_id(id),
+                tags=check_tags(tags, self._settings.limits) if tags else (),
+                metadata={} if metadata is None else check_metadata(metadata),
+                due=due_moment(delay, at),
+                pinned=version is not None,
+            ),
+        )
+        return handle
+
+    def handle(self, workflow: Workflow[Any, OutT], id: str, /) -> Handle[OutT]:
+        """Return the handle of an execution that was started before, here or elsewhere; nothing is looked up."""
+        self._registry.find(workflow)
+        return Handle(self, id)
+
+    async def get(self, id: str, /) -> Execution:
+        """Return how an execution stands. Raises ExecutionNotFound."""
+        return Execution.of(await self._opened().client.load(id))
+
+    async def find(self, query: Query | None = None, /) -> Page:
+        """Return one page of executions, newest first, without their steps and data."""
+        rows = await self._opened().storage.find((query or Query()).to_rows())
+        return Page.of(rows)
+
+    async def journal(self, id: str, /, after: int = 0, limit: int = 1000) -> list[JournalEntry]:
+        """Return up to *limit* (at most 10,000) lines of an execution's journal above *after*, in order."""
+        if type(limit) is not int or not 1 <= limit <= 10_000:
+            raise InvalidArgument(f"limit must be a whole number from 1 to 10,000, not {limit!r}")
+        storage = self._opened().storage
+        entries = await storage.journal(id, after=after, limit=limit)
+        if not entries and after <= 0:
+            await self._opened().client.load(id)  # raises, if there is none
+        return [JournalEntry.of(entry) for entry in entries]
+
+    @overload
+    async def signal(
+        self, id: str, step: Wait[Any, SignalT, Any, Any], payload: SignalT, /, *, signal_id: str | None = None
+    ) -> None: ...
+    @overload
+    async def signal(self, id: str, step: str, payload: Any = None, /, *, signal_id: str | None = None) -> None: ...
+    async def signal(self, id: str, step: Any, payload: Any = None, /, *, signal_id: str | None = None) -> None:
+        """Send a signal to a wait, durable when this returns: used at once if the wait is open, else kept for it.
+
+        The same *signal_id* with the same content is harmless. Raises ExecutionNotFound, ExecutionEnded, PayloadError,
+        and a SignalError that says why it is not taken; then nothing of it is stored.
+        """
+        opened = await self._ready()
+        name = step if isinstance(step, str) else step.name
+        key = self._entropy.id() if signal_id is None else check_execution_id(signal_id, what="the signal id")
+        await opened.client.signal(self._program_of, id, name, payload, key)
+
+    async def cancel(self, id: str, /, reason: str = "") -> Status:
+        """Cancel an execution and its open children; return how it stands then: cancelled, or already ended and how.
+
+        What runs is stopped: at once if it runs in this process, elsewhere as soon as its worker looks.
+        """
+        return await self._opened().client.cancel(id, check_reason(reason))
+
+    async def pause(self, id: str, /, reason: str = "") -> None:
+        """Let a running step finish and keep its result, and start nothing further. Raises ExecutionEnded."""
+        await self._opened().client.pause(id, check_reason(reason))
+
+    async def resume(self, id: str, /, attempts: int = 1) -> None:
+        """Go on after a pause, or give the step that failed *attempts* more attempts. Raises NotResumable."""
+        if type(attempts) is not int or attempts < 1:
+            raise InvalidArgument(f"attempts must be a whole number above 0, not {attempts!r}")
+        opened = await self._ready()
+        await opened.client.resume(self._program_of, id, attempts)
+
+    def _program_of(self, stored: Stored) -> Program:
+        return self._registry.find(stored.row.workflow, stored.row.version)
+
+    async def result_of(self, id: str, /) -> Any:
+        """Wait until an execution has ended and return its output, as `Handle.result` does."""
+        row = await self._opened().results.wait(id)
+        if row.status is Status.SUCCEEDED:
+            return self._decoded(row)
+        if row.status is Status.CANCELLED:
+            raise ExecutionCancelled(id, row.workflow, await self._reason(id))
+        error, step = read_error(row.error)
+        is_failure = '"failure":' in (row.error or "")[: len(step or "") + 24]
+        raise ExecutionFailed(id, row.workflow, step, error if is_failure else None, None if is_failure else error)
+
+    def _decoded(self, row: Row) -> Any:
+        program = self._registry.programs.get((row.workflow, row.version))
+        text = row.output or "null"
+        if program is None:
+            return Execution.of_row(row).output
+        return program.result.decode(text, what=f"the output of execution {row.id!r}")
+
+    async def _reason(self, id: str) -> str:
+        stored = await self._opened().client.load(id)
+        value = JournalEntry.of(stored.journal[-1]).value
+        return value if isinstance(value, str) else ""
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    async def run_due(self, limit: int | None = None) -> int:
+        """Do one polling cycle: claim up to *limit* due executions (100, if None), run one step of each, return how many."""
+        session = await self._ready()
+        amount = 100 if limit is None else positive(limit, "limit")
+        return await session.run_once(session.new_worker(amount, single_step=True), amount)
+
+    async def run_until_idle(self, max_passes: int = 1_000) -> int:
+        """Repeat `run_due` until nothing that this engine can run is due; return how many claims that took.
+
+        Raises RuntimeError after *max_passes* cycles: something makes work without end.
+        """
+        claimed = 0
+        for _ in range(positive(max_passes, "max_passes")):
+            count = await self.run_due()
+            if not count:
+                return claimed
+            claimed += count
+        raise RuntimeError(f"still not idle after {max_passes} passes")
+
+    @asynccontextmanager
+    async def worker(
+        self, *, concurrency: int = 100, poll_interval: Seconds = 1.0, grace: Seconds = 30.0
+    ) -> AsyncGenerator[Worker]:
+        """Run a worker for as long as the block runs, with up to *concurrency* executions at a time.
+
+        Left normally or by an exception of the block's own (which leaves as it is), the worker claims nothing more, lets
+        running steps end for up to *grace* seconds, then cancels them and hands their leases back. Left by cancellation,
+        it does so at once. A worker that dies cancels the block and is raised as WorkerCrashed.
+        """
+        async with guarded_task_group("a worker died") as tasks:
+            run = partial(self.run_worker, concurrency=concurrency, poll_interval=poll_interval, grace=grace)
+            worker: Worker = await tasks.start(run)
+            try:
+                yield worker
+            finally:
+                worker.stop()
+
+    async def run_worker(
+        self,
+        *,
+        concurrency: int = 100,
+        poll_interval: Seconds = 1.0,
+        grace: Seconds = 30.0,
+        task_status: TaskStatus[Worker] = TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run a worker until it is cancelled or stopped; with `task_group.start`, returns once it is about to claim."""
+        poll = seconds(poll_interval, "poll_interval")
+        if poll <= 0:
+            raise InvalidArgument("poll_interval must be above 0 seconds")
+        patience = seconds(grace, "grace")
+        session = await self._ready()
+        worker = session.new_worker(positive(concurrency, "concurrency"))
+        ready = partial(task_status.started, worker)
+        await session.run_worker(worker, poll=poll, grace=patience, ready=ready)
+
+    # -- telling -------------------------------------------------------------------------------------------------------
+
+    def events(
+        self, *kinds: str, buffer: int = 256
+    ) -> AbstractAsyncContextManager[ObjectReceiveStream[Event | Lagged]]:
+        """Open a stream of this process's events of these kinds (all, if none is named), from now on.
+
+        A stream whose *buffer* (events) is full loses events and tells so with a Lagged; it holds nobody up.
+        """
+        return self._listeners.stream(kinds, buffer)
+
+    def on(self, kind: str | Sequence[str], listener: Listener) -> Callable[[], None]:
+        """Call *listener* with each event of that kind, one at a time, outside the engine's way; return what ends that.
+
+        A listener that raises is logged. One that is slow makes the listeners wait for each other, and nobody else.
+        """
+        return self._listeners.add([kind] if isinstance(kind, str) else kind, listener)

@@ -1,0 +1,109 @@
+"""Waiting for executions to end: told at once what ends in this process, and one look a while for all that is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from stepwell._errors import ExecutionNotFound
+from stepwell._model import TERMINAL, Query as RowQuery
+from stepwell.storage._protocol import StorageError
+
+if TYPE_CHECKING:
+    from stepwell._model import Row
+    from stepwell._wakeups import Wakeups
+    from stepwell.storage._protocol import Storage
+
+__all__ = ["Results"]
+
+_POLL: Final = 1.0
+"""seconds between two looks at executions that end in another process"""
+_MIN_PAUSE: Final = 0.05
+"""seconds between two looks, however many hints there are"""
+_MAX_IDS: Final = 500
+"""executions asked after in one query"""
+
+
+class _Waiting:
+    """Those who wait for one execution."""
+
+    __slots__ = ("count", "ended", "error", "row")
+
+    def __init__(self) -> None:
+        self.ended = anyio.Event()
+        self.row: Row | None = None
+        self.error: Exception | None = None
+        self.count = 0
+
+
+class Results:
+    """Tells those who wait for an execution how it ended. Runs as one task of the engine's task group."""
+
+    def __init__(self, storage: Storage, wakeups: Wakeups) -> None:
+        self._storage = storage
+        self._wakeups = wakeups
+        self._waiting: dict[str, _Waiting] = {}
+        self._asked = anyio.Event()
+
+    def ended(self, row: Row) -> None:
+        """Tell those who wait that it ended."""
+        waiting = self._waiting.get(row.id)
+        if waiting is not None:
+            waiting.row = row
+            waiting.ended.set()
+
+    async def wait(self, id: str) -> Row:
+        """Return the execution's row once it is terminal. Raises ExecutionNotFound."""
+        waiting = self._waiting.setdefault(id, _Waiting())
+        waiting.count += 1
+        try:
+            await self._look(id, waiting)
+            self._asked.set()
+            await waiting.ended.wait()
+        finally:
+            waiting.count -= 1
+            if not waiting.count and self._waiting.get(id) is waiting:
+                del self._waiting[id]
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.row is not None
+        return waiting.row
+
+    async def run(self) -> None:
+        """Look, for as long as anyone waits, after what ends in other processes: one query a look."""
+        with self._wakeups.bell() as bell:
+            while True:
+                if not self._waiting:
+                    self._asked = anyio.Event()
+                    await self._asked.wait()
+                end = anyio.current_time() + _POLL
+                while (left := end - anyio.current_time()) > 0:
+                    await bell.wait(left)
+                    if bell.heard_from_elsewhere():
+                        end = min(end, anyio.current_time() + _MIN_PAUSE)
+                await self._look_at_all()
+
+    async def _look_at_all(self) -> None:
+        ids = [id for id, waiting in self._waiting.items() if not waiting.ended.is_set()]
+        for start in range(0, len(ids), _MAX_IDS):
+            query = RowQuery(ids=tuple(ids[start : start + _MAX_IDS]), status=tuple(TERMINAL), limit=_MAX_IDS)
+            try:
+                page = await self._storage.find(query)
+            except StorageError:
+                return  # the next look finds out
+            for row in page.rows:
+                self.ended(row)
+
+    async def _look(self, id: str, waiting: _Waiting) -> None:
+        try:
+            stored = await self._storage.load(id)
+        except StorageError:
+            return  # the next look finds out
+        if waiting.ended.is_set():
+            return
+        if stored is None:
+            waiting.error = ExecutionNotFound(id)
+            waiting.ended.set()
+        elif stored.row.status.is_terminal:
+            self.ended(stored.row)

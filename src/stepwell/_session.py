@@ -1,0 +1,152 @@
+"""What an engine has while it is open: its tasks, its workers, and what all of them share.
+
+Starts tasks: the group commit, the callbacks of listeners, the wait for results, the ear for other processes. All run
+shielded in the task group of `async with engine`, and are told to stop when the block is left.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import CancelScope
+
+from stepwell._client import Client
+from stepwell._commits import Commits
+from stepwell._crashes import guarded_task_group
+from stepwell._leases import Ending
+from stepwell._model import Change, Status
+from stepwell._notices import notices
+from stepwell._results import Results
+from stepwell._runner import Services
+from stepwell._wakeups import Wakeups
+from stepwell._worker import Worker
+from stepwell.storage._protocol import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from stepwell._entropy import Entropy
+    from stepwell._listeners import Listeners
+    from stepwell._model import Row, Unit
+    from stepwell._registry import Registry
+    from stepwell._settings import Settings
+    from stepwell.storage._protocol import Storage
+
+__all__ = ["Session"]
+
+_EAR_PAUSE = 1.0
+"""seconds before hints are asked for again from a storage that failed to give them"""
+
+
+class Session:
+    """An open engine's working parts."""
+
+    def __init__(
+        self, storage: Storage, registry: Registry, settings: Settings, entropy: Entropy, listeners: Listeners
+    ) -> None:
+        self.storage = storage
+        self.wakeups = Wakeups()
+        self._registry = registry
+        self._settings = settings
+        self._entropy = entropy
+        self._listeners = listeners
+        self._workers: set[Worker] = set()
+        self._commits = Commits(storage, self._committed)
+        self.results = Results(storage, self.wakeups)
+        self._services = Services(
+            storage,
+            self._commits,
+            entropy,
+            settings.limits,
+            settings.max_crashes,
+            self._committed,
+            partial(_next_id, entropy.id()[:16], itertools.count(1)),
+        )
+        self.client = Client(self._services)
+
+    @asynccontextmanager
+    async def live(self) -> AsyncGenerator[None]:
+        """Run the tasks for as long as the block runs."""
+        async with guarded_task_group("a task of the engine died") as tasks:
+            scopes: list[CancelScope] = []
+            for work in (self._commits.run, self._listeners.run, self.results.run, self._hear):
+                scopes.append(CancelScope(shield=True))
+                tasks.start_soon(_under, scopes[-1], work)
+            try:
+                yield
+            finally:
+                await self._listeners.flush()
+                for scope in scopes:
+                    scope.cancel()
+
+    def new_worker(self, concurrency: int, *, single_step: bool = False) -> Worker:
+        """Make a worker whose id nobody else has, whatever the engine's name."""
+        return Worker(
+            f"{self._settings.name}-{self._entropy.id()[:12]}",
+            self._services,
+            self._registry,
+            self._settings.timing,
+            concurrency=concurrency,
+            tell=self._listeners.tell,
+            single_step=single_step,
+        )
+
+    async def run_once(self, worker: Worker, limit: int) -> int:
+        """Let the worker do one polling cycle."""
+        self._workers.add(worker)
+        try:
+            return await worker.run_once(limit)
+        finally:
+            self._workers.discard(worker)
+
+    async def run_worker(self, worker: Worker, *, poll: float, grace: float, ready: Callable[[], None]) -> None:
+        """Let the worker run until it is stopped or cancelled."""
+        self._workers.add(worker)
+        try:
+            with self.wakeups.bell() as bell:
+                await worker.run(bell, poll_interval=poll, grace=grace, ready=ready)
+        finally:
+            self._workers.discard(worker)
+
+    async def _hear(self) -> None:
+        """Ring the bells when another process or engine has changed something."""
+        while True:
+            try:
+                await self.storage.wakeup()
+            except StorageError:
+                await anyio.sleep(_EAR_PAUSE)  # the polls go on meanwhile
+            self.wakeups.ring(from_elsewhere=True)
+
+    def _committed(self, unit: Unit) -> None:
+        """Tell this process what was committed. Called in the order of the commits, before those who sent it hear."""
+        for item in unit:
+            if not isinstance(item, Change):
+                self.wakeups.ring()
+                continue
+            if item.due is not None and item.due.after is not None:
+                self.wakeups.ring(item.due.after)
+            if item.row.status.is_terminal:
+                self._ended(item.row)
+            if self._listeners.is_needed:
+                for event in notices(item):
+                    self._listeners.tell(event)
+
+    def _ended(self, row: Row) -> None:
+        if row.status is Status.CANCELLED:
+            for worker in self._workers:
+                worker.leases.end(row.id, Ending.CANCELLED)
+        self.results.ended(row)
+
+
+async def _under(scope: CancelScope, work: Callable[[], Awaitable[Any]]) -> None:
+    with scope:
+        await work()
+
+
+def _next_id(prefix: str, numbers: itertools.count[int]) -> str:
+    return f"{prefix}-{next(numbers)}"

@@ -1,0 +1,256 @@
+"""A worker: claims what is due as slots free up, runs each claim in a task of its own, and drains when it is told to go.
+
+Starts tasks: one per claimed execution, one that renews all leases, one that watches them. All live in the task group
+of `Worker.run`, so none outlives it.
+
+Leaving: stop claiming, let running steps end for up to `grace` seconds, then cancel them and hand their leases back. When
+the worker itself is cancelled, steps are cancelled at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from anyio import CancelScope, create_task_group
+
+from stepwell._leases import Ending, Leases
+from stepwell._model import Status
+from stepwell._notices import Event, Summary, claim_notices
+from stepwell._runner import Run
+from stepwell._threads import Threads
+from stepwell._transition import HandedBack, State, Terms, transition
+from stepwell._wakeups import Bell
+from stepwell.storage._protocol import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.abc import TaskGroup
+
+    from stepwell._leases import Held
+    from stepwell._model import Row, Stored
+    from stepwell._registry import Registry
+    from stepwell._runner import Services
+    from stepwell.storage._protocol import Lease
+
+__all__ = ["Timing", "Worker"]
+
+_CLAIM_LIMIT: Final = 5.0
+"""seconds"""
+_HINTS_EVERY: Final = 0.05
+"""seconds between two looks that hints from elsewhere bring about while all slots are taken"""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a lease runs, how often it is renewed, and how long before its end it isn't trusted any more; seconds."""
+
+    lease: float
+    renew_every: float
+    margin: float
+
+
+class Worker:
+    """Runs executions until it is stopped. Made by the engine; `id` is this one's alone, whatever its name."""
+
+    def __init__(
+        self,
+        id: str,
+        services: Services,
+        registry: Registry,
+        timing: Timing,
+        *,
+        concurrency: int,
+        tell: Callable[[Event], None],
+        single_step: bool = False,
+    ) -> None:
+        self.id = id
+        self.threads = Threads(concurrency)
+        self._services = services
+        self._registry = registry
+        self._timing = timing
+        self._concurrency = concurrency
+        self._tell = tell
+        self._single_step = single_step
+        self._is_stopping = False
+        self._running = 0
+        self._suspect: Held | None = None
+        self._bell = Bell()
+        self._asked_at = 0.0
+        self._lost_claims: list[Lease] = []
+        self.leases = Leases(
+            services.storage,
+            id,
+            lease=timing.lease,
+            renew_every=timing.renew_every,
+            margin=timing.margin,
+            unknown=self._lost_claims.append,
+            stubborn=self._tell_stubborn,
+            failed=lambda error: self.trouble(f"leases can't be renewed: {error}"),
+        )
+
+    # -- what a run asks (Host) ----------------------------------------------------------------------------------------
+
+    def goes_on(self) -> bool:
+        """Tell whether the next step may begin under this lease."""
+        return not (self._single_step or self._is_stopping)
+
+    def may_run_suspect(self, held: Held) -> bool:
+        """Tell whether an execution that lost its worker before may run now: one at a time does."""
+        if self._suspect is None:
+            self._suspect = held
+        return self._suspect is held
+
+    def trouble(self, message: str, held: Held | None = None, row: Row | None = None) -> None:
+        """Tell of what is wrong with the worker, its storage or a handler, rather than with a step."""
+        self._tell(self._about("worker.error", message, row))
+
+    def lease_lost(self, held: Held, row: Row) -> None:
+        """Tell that this worker lost a lease; what ran under it was cancelled."""
+        self._tell(self._about("execution.lease_lost", "the lease was lost or could not be renewed in time", row))
+
+    def _about(self, kind: str, message: str, row: Row | None) -> Event:
+        if row is None:
+            return Event(kind, None, worker=self.id, message=message)
+        summary = Summary.of(row)
+        return Event(kind, summary, row.step, row.visit, row.attempt, self.id, message=message, revision=row.revision)
+
+    def _tell_stubborn(self, held: Held) -> None:
+        self.trouble(
+            f"step {held.step!r} of execution {held.id!r} goes on although it was cancelled "
+            f"({'timeout' if held.ending is None else held.ending.value}): its lease is given up and it can't commit; "
+            "its slot is taken until it ends"
+        )
+
+    # -- living and leaving --------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Claim nothing any more, and begin no further step."""
+        self._is_stopping = True
+        self._bell.ring()
+
+    async def run(self, bell: Bell, *, poll_interval: float, grace: float, ready: Callable[[], None]) -> None:
+        """Claim and run until stopped, then drain for up to *grace* seconds; or until cancelled, then stop at once."""
+        async with self._renewing():
+            async with create_task_group() as steps:
+                self._bell = bell
+                ready()
+                while not self._is_stopping:
+                    may_be_more = await self._claim(steps)
+                    if not self._is_stopping:
+                        await self._wait(poll_interval, may_be_more=may_be_more)
+                with anyio.move_on_after(grace):
+                    while self._running:
+                        await bell.wait(grace)
+                self.leases.end_all(Ending.DRAINED)
+
+    async def run_once(self, limit: int) -> int:
+        """Claim up to *limit* executions, run one step of each, and return how many were claimed."""
+        claimed = await self._ask(limit)
+        async with self._renewing(), create_task_group() as steps:
+            for stored, sent_at in claimed:
+                self._start(steps, stored, sent_at)
+        return len(claimed)
+
+    @asynccontextmanager
+    async def _renewing(self) -> AsyncGenerator[None]:
+        """Keep leases alive until the last step has ended, whatever becomes of the worker's own scope."""
+        async with create_task_group() as siblings:
+            scopes = [CancelScope(shield=True), CancelScope(shield=True)]
+
+            async def live(scope: CancelScope, work: Callable[[], Any]) -> None:
+                with scope:
+                    await work()
+
+            siblings.start_soon(live, scopes[0], self.leases.renew)
+            siblings.start_soon(live, scopes[1], self.leases.watch)
+            try:
+                yield
+            finally:
+                for scope in scopes:
+                    scope.cancel()
+
+    # -- claiming ------------------------------------------------------------------------------------------------------
+
+    async def _claim(self, steps: TaskGroup) -> bool:
+        """Claim as many executions as there are free slots; return whether there may be more that are due."""
+        free = self._concurrency - self._running
+        try:
+            await self._registry.publish(self._services.storage)
+            await self._hand_back_lost_claims()
+            claimed = await self._ask(free)
+        except StorageError as error:
+            self.trouble(f"nothing can be claimed: {error}")
+            return False
+        for stored, sent_at in claimed:
+            self._start(steps, stored, sent_at)
+        return len(claimed) == free
+
+    async def _ask(self, limit: int) -> list[tuple[Stored, float]]:
+        """Claim, and learn in the same round trip which leases are ours no more."""
+        self._asked_at = sent_at = anyio.current_time()
+        self.leases.claims_sent += 1
+        try:
+            with anyio.fail_after(_CLAIM_LIMIT, shield=True):  # cancelled, it would leave leases that nobody runs
+                claims = await self._services.storage.claim(
+                    self.id, list(self._registry.programs), limit=limit, lease=self._timing.lease, held=self.leases.all()
+                )
+        except TimeoutError:
+            raise StorageError(f"the storage didn't answer a claim within {_CLAIM_LIMIT:g} s") from None
+        finally:
+            self.leases.claims_answered += 1
+        self.leases.lose(claims.lost)
+        return [(stored, sent_at) for stored in claims.claimed]
+
+    async def _hand_back_lost_claims(self) -> None:
+        """Give back leases from a claim whose answer was lost: nobody runs them, so no attempt has begun."""
+        while self._lost_claims:
+            lease = self._lost_claims[-1]
+            stored = await self._services.storage.load(lease.id)
+            if stored is not None and (stored.row.worker, stored.row.token) == (self.id, lease.token):
+                program = self._registry.programs[stored.row.workflow, stored.row.version]
+                terms = Terms(self._services.change_id(), keep_lease=False)
+                move = transition(program.workflow, State.of(stored), HandedBack("unknown claim"), terms)
+                await self._services.commits.commit(move.unit)
+            self._lost_claims.pop()
+
+    def _start(self, steps: TaskGroup, stored: Stored, sent_at: float) -> None:
+        row = stored.row
+        held = self.leases.take(row.id, row.token, sent_at=sent_at)
+        for event in claim_notices(row, Status(stored.journal[-1].ref or Status.QUEUED)):
+            self._tell(event)
+        program = self._registry.programs[row.workflow, row.version]
+        self._running += 1
+        steps.start_soon(self._run, Run(self._services, self, program, stored, held), held, name=f"stepwell {row.id}")
+
+    async def _run(self, run: Run, held: Held) -> None:
+        try:
+            await run.run()
+        finally:
+            self.leases.drop(held)
+            if self._suspect is held:
+                self._suspect = None
+            self._running -= 1
+            self._bell.ring()
+
+    async def _wait(self, poll_interval: float, *, may_be_more: bool) -> None:
+        """Wait until there is something to claim for: a wake-up, a slot if more is due, or the time to poll.
+
+        A worker whose slots are all taken lets local hints pass, and asks after hints from elsewhere (a lease of its own
+        may have been taken away) now and then.
+        """
+        jittered = poll_interval * (0.75 + 0.5 * self._services.entropy.fraction())
+        end = anyio.current_time() + jittered
+        if not may_be_more:
+            await self._bell.wait(jittered)
+        while self._running >= self._concurrency and not self._is_stopping:
+            left = end - anyio.current_time()
+            if left <= 0:
+                return
+            await self._bell.wait(left)
+            if self._bell.heard_from_elsewhere():
+                end = min(end, self._asked_at + _HINTS_EVERY)

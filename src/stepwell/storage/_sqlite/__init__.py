@@ -1,0 +1,1 @@
+"""The parts of the SQLite storage: the file, the writer thread, the readers, and the SQL of each verb."""

@@ -1,0 +1,132 @@
+"""Rows of the tables as values of the model. Payloads stay the text that they are."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any, Final
+
+import msgspec
+
+from stepwell._model import Entry, Kind, Row, Signal, SignalState, Status, Stored
+
+__all__ = ["ENTRY", "EXECUTION", "JOURNAL", "STORED", "entry", "json", "row", "stored_all", "stored_by_id"]
+
+_EXECUTION: Final = (
+    *("id", "workflow", "version", "status", "step", "visit", "attempt", "revision", "token", "due_at", "timer_at"),
+    *("worker", "pausing", "signals", "parent", "tags", "metadata", "output", "error"),
+    *("created_at", "updated_at", "ended_at"),
+)
+_ENTRY: Final = (
+    *("kind", "step", "visit", "attempt", "worker", "token", "route", "ref", "payload", "change", "seq", "at"),
+)
+_SIGNAL: Final = ("id", "step", "payload", "state", "at")
+
+EXECUTION: Final = ", ".join((*(f"executions.{column}" for column in _EXECUTION), "inputs.input"))
+"""The columns that `row` takes, of `executions` joined with `inputs`."""
+
+ENTRY: Final = ", ".join(_ENTRY)
+"""The columns that `entry` takes, of `journal`."""
+
+_WIDTH: Final = len(_EXECUTION) + 1
+
+
+def _padded(columns: Sequence[str]) -> str:
+    return ", ".join((*columns, *["NULL"] * (_WIDTH - len(columns))))
+
+
+STORED: Final = f"""
+    SELECT 'row', executions.id, {EXECUTION}
+      FROM executions JOIN inputs ON inputs.execution_id = executions.id
+     WHERE executions.id IN (SELECT value FROM json_each(?1))
+    UNION ALL
+    SELECT 'entry', execution_id, {_padded(_ENTRY)}
+      FROM journal WHERE execution_id IN (SELECT value FROM json_each(?1))
+    UNION ALL
+    SELECT 'signal', execution_id, {_padded((*_SIGNAL, "position"))}
+      FROM signals WHERE execution_id IN (SELECT value FROM json_each(?1))
+"""  # noqa: S608 (made of the constants above)
+"""All that is stored of the executions whose ids are given as JSON: one statement, so as of one moment."""
+
+JOURNAL: Final = f"""
+    SELECT {ENTRY} FROM journal WHERE execution_id = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq
+"""  # noqa: S608 (made of the constants above)
+"""The entries of one execution within a range; their seq has no gaps, so the range bounds their number."""
+
+_STATUS: Final = {status.value: status for status in Status}
+_KIND: Final = {kind.value: kind for kind in Kind}
+_SIGNAL_STATE: Final = {state.value: state for state in SignalState}
+_TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
+_METADATA: Final = msgspec.json.Decoder(dict[str, Any])
+
+
+def json(value: object) -> str:
+    """Return *value* as JSON text, the same text for equal values."""
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def row(columns: Sequence[Any]) -> Row:
+    """Return the row of an execution."""
+    tags, metadata = columns[15:17]
+    return Row(
+        id=columns[0],
+        workflow=columns[1],
+        version=columns[2],
+        status=_STATUS[columns[3]],
+        step=columns[4],
+        visit=columns[5],
+        attempt=columns[6],
+        revision=columns[7],
+        token=columns[8],
+        due_at=columns[9],
+        timer_at=columns[10],
+        worker=columns[11],
+        pausing=bool(columns[12]),
+        signals=columns[13],
+        parent=columns[14],
+        tags=() if tags == "[]" else _TAGS.decode(tags),
+        metadata={} if metadata == "{}" else _METADATA.decode(metadata),
+        output=columns[17],
+        error=columns[18],
+        created_at=columns[19],
+        updated_at=columns[20],
+        ended_at=columns[21],
+        input=columns[22],
+    )
+
+
+def entry(columns: Sequence[Any]) -> Entry:
+    """Return an entry of the journal."""
+    return Entry(_KIND[columns[0]], *columns[1:12])
+
+
+def stored_by_id(records: Iterable[Sequence[Any]], now: int) -> dict[str, Stored]:
+    """Return what `STORED` found, by id, as read at *now*."""
+    rows: dict[str, Row] = {}
+    journals: dict[str, list[Entry]] = {}
+    signals: dict[str, list[tuple[int, Signal]]] = {}
+    for part, id, *columns in records:
+        if part == "entry":
+            journals.setdefault(id, []).append(entry(columns))
+        elif part == "row":
+            rows[id] = row(columns)
+        else:
+            signal_id, step, payload, state, at, position = columns[:6]
+            signal = Signal(signal_id, step, payload, _SIGNAL_STATE[state], at)
+            signals.setdefault(id, []).append((position, signal))
+    return {
+        id: Stored(
+            row,
+            tuple(sorted(journals.get(id, ()), key=attrgetter("seq"))),
+            tuple(signal for _, signal in sorted(signals.get(id, ()), key=itemgetter(0))),
+            now,
+        )
+        for id, row in rows.items()
+    }
+
+
+def stored_all(connection: sqlite3.Connection, ids: Sequence[str], now: int) -> tuple[Stored, ...]:
+    """Read the executions with these *ids*, all of which exist, in this order."""
+    found = stored_by_id(connection.execute(STORED, (json(ids),)).fetchall(), now)
+    return tuple(found[id] for id in ids)

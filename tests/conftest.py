@@ -1,0 +1,78 @@
+"""Fixtures for all tests.
+
+A test marked `anyio` runs on asyncio and on Trio, in virtual time. Marked `real_time` as well, it runs on the wall
+clock: for child processes and for handlers in worker threads, which virtual time can't see at work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepwell.storage._protocol import Storage
+from tests.support.storages import STORAGE_KINDS, Clock, StorageFactory, StorageKind, database
+from tests.support.virtual_time import Backend, VirtualTime
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    chosen: Backend = request.param
+    return chosen
+
+
+@pytest.fixture
+def time_source(request: pytest.FixtureRequest, backend: Backend) -> VirtualTime | None:
+    """None where the test is marked `real_time`."""
+    return None if request.node.get_closest_marker("real_time") else VirtualTime(backend)
+
+
+@pytest.fixture
+def anyio_backend(backend: Backend, time_source: VirtualTime | None) -> tuple[str, dict[str, Any]]:
+    if time_source is not None:
+        return time_source.anyio_backend
+    if backend == "trio":
+        return "trio", {"restrict_keyboard_interrupt_to_checkpoints": True}
+    return "asyncio", {"debug": True}
+
+
+@pytest.fixture
+def virtual_time(time_source: VirtualTime | None) -> VirtualTime:
+    if time_source is None:
+        pytest.fail("a test marked real_time has no virtual time")
+    return time_source
+
+
+@pytest.fixture
+def clock(time_source: VirtualTime | None) -> Clock:
+    """The clock of the test's storages, in seconds since 1970."""
+    return time.time if time_source is None else time_source.clock()
+
+
+@pytest.fixture(params=STORAGE_KINDS)
+def storage_kind(request: pytest.FixtureRequest) -> StorageKind:
+    chosen: StorageKind = request.param
+    return chosen
+
+
+@pytest.fixture
+async def storage_factory(
+    anyio_backend: tuple[str, dict[str, Any]],
+    storage_kind: StorageKind,
+    tmp_path: Path,
+    clock: Clock,
+    time_source: VirtualTime | None,
+) -> AsyncIterator[StorageFactory]:
+    """Opens connections to one fresh database: `async with storage_factory() as storage`."""
+    async with database(storage_kind, tmp_path, clock=clock, time=time_source) as factory:
+        yield factory
+
+
+@pytest.fixture
+async def storage(storage_factory: StorageFactory) -> AsyncIterator[Storage]:
+    """An opened storage, once per kind; its calls hold virtual time."""
+    async with storage_factory() as opened:
+        yield opened

@@ -1,0 +1,1 @@
+"""Storages with one deliberate defect each, and the checks that were made to catch it."""

@@ -1,0 +1,44 @@
+"""The storages that tests run on, each with the test's own clock, and under hold where it does real work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import Final, Literal
+
+from stepwell.storage._protocol import Storage
+from stepwell.storage.memory import MemoryStorage
+from tests.support.held import held
+from tests.support.virtual_time import VirtualTime
+
+__all__ = ["STORAGE_KINDS", "Clock", "StorageFactory", "StorageKind", "database"]
+
+Clock = Callable[[], float]
+"""Seconds since 1970."""
+
+StorageKind = Literal["memory", "sqlite"]
+STORAGE_KINDS: Final[tuple[StorageKind, ...]] = ("memory", "sqlite")
+
+StorageFactory = Callable[[], AbstractAsyncContextManager[Storage]]
+"""Opens one more connection to the test's database, for the length of an `async with`."""
+
+
+@asynccontextmanager
+async def database(
+    kind: StorageKind, folder: Path, *, clock: Clock, time: VirtualTime | None
+) -> AsyncGenerator[StorageFactory]:
+    """Provide a fresh database. In memory there is one storage for all, opened here; in SQLite each has its own."""
+
+    def open_sqlite() -> Storage:
+        from stepwell.storage.sqlite import SQLiteStorage  # noqa: PLC0415
+
+        storage = SQLiteStorage(folder / "stepwell.db", clock=clock)
+        return storage if time is None else held(storage, time)
+
+    match kind:
+        case "memory":
+            async with MemoryStorage(clock=clock) as memory:
+                yield lambda: nullcontext(memory)
+        case "sqlite":
+            yield open_sqlite
