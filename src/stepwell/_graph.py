@@ -12,18 +12,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import msgspec
-
-from stepwell._errors import quoted
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from stepwell._retry import Retry
 
-__all__ = ["Graph", "GraphEdge", "GraphNode", "StepKind", "difference", "mermaid"]
-
-_LISTED: Final = 50
+__all__ = ["Graph", "GraphEdge", "GraphNode", "StepKind", "mermaid"]
 
 Successors: TypeAlias = "Mapping[str, Collection[str]]"
 """For each node, the nodes that may follow it."""
@@ -105,50 +99,6 @@ class Graph:
             "nodes": [node.to_json() for node in self.nodes],
             "edges": [edge.to_json() for edge in self.edges],
         }
-
-
-def difference(before: str, after: str) -> str:
-    """Return what tells two graphs apart, given as the JSON text of `Graph.to_json`: a line for each difference.
-
-    Only what a digest looks at is compared; where all that a graph shows is the same, the types are what differs.
-    """
-    old, new = _facts(before), _facts(after)
-    lines = [f"  - {fact}" for fact in old if fact not in new] + [f"  + {fact}" for fact in new if fact not in old]
-    if len(lines) > _LISTED:
-        lines = [*lines[:_LISTED], f"  … and {len(lines) - _LISTED} more"]
-    if lines:
-        return "\n".join(lines)
-    return "  the steps and edges are the same; a type, a subworkflow's version or the order of a catch is not"
-
-
-def _facts(text: str) -> dict[str, None]:
-    try:
-        graph = msgspec.json.decode(text, type=_Stored)
-    except msgspec.MsgspecError:
-        return {"a graph that can't be read": None}
-    facts = [f"start at {quoted(graph.start)}"]
-    facts += [f"{node.kind} {quoted(node.name)}" for node in graph.nodes]
-    facts += [f"edge {quoted(edge.source)} → {quoted(edge.target)} on {quoted(edge.label)}" for edge in graph.edges]
-    return dict.fromkeys(facts)
-
-
-class _StoredNode(msgspec.Struct):
-    name: str
-    kind: str
-
-
-class _StoredEdge(msgspec.Struct):
-    source: str = msgspec.field(name="from")
-    target: str = msgspec.field(name="to")
-    label: str
-
-
-class _Stored(msgspec.Struct):
-    """What a difference is made of: the part of a stored graph that every version of this library writes."""
-
-    start: str
-    nodes: list[_StoredNode]
-    edges: list[_StoredEdge]
 
 
 def reached(starts: Iterable[str], successors: Successors) -> set[str]:

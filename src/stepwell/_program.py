@@ -29,9 +29,9 @@ class Program:
         types = workflow.bind()
         self.workflow = workflow
         if len(workflow.steps) > limits.graph:
-            raise LimitExceeded(
-                f"workflow {workflow.name!r}", "$", f"{len(workflow.steps)} steps", limits.graph, len(workflow.steps)
-            )
+            count = len(workflow.steps)
+            reason = f"it has {count:,} steps, the limit is {limits.graph:,}"
+            raise LimitExceeded(f"workflow {workflow.name!r}", "$", reason, limits.graph, count)
         self.input: Codec = codec_for(types.input)
         self.result: Codec = codec_for(types.output)
         self.outputs: dict[str, Codec] = {name: codec_for(step.output) for name, step in types.steps.items()}
@@ -42,7 +42,7 @@ class Program:
             if step.kind is StepKind.WAIT:
                 self.inputs[name] = codec_for(types.steps[name].signal)
             elif step.kind is StepKind.SUBWORKFLOW:
-                self.inputs[name] = codec_for(step.child.bind().input)  # type: ignore[attr-defined]
+                self.inputs[name] = codec_for(step.child.bind().input)
         self.timeouts = {name: _timeout(step, default_timeout) for name, step in workflow.steps.items()}
         graph = msgspec.json.encode(workflow.graph.to_json(), order="deterministic").decode()
         self.definition = Definition(workflow.name, workflow.version, workflow.digest, graph)

@@ -38,7 +38,7 @@ def seconds(value: Seconds, what: str, *, positive: bool = False) -> float:
     if not is_number(number):
         message = f"{what} must be seconds (a number) or a timedelta, not {quoted(value)}"
         raise TypeError(message)
-    if math.isnan(number) or number < 0 or (positive and number == 0):
+    if not number >= 0 or (positive and number == 0):  # NaN is not >= 0 either
         at_least = "more than zero" if positive else "zero or more"
         message = f"{what} must be {at_least} seconds, not {quoted(value)}"
         raise ValueError(message)
@@ -124,8 +124,8 @@ class Retry:
         if self.backoff == 0:
             return 0.0
         exponent = attempt - 1
-        if self.multiplier > 1:  # beyond this exponent the limit holds for certain; 2.0 ** 10_000 would overflow
-            exponent = min(exponent, math.ceil(math.log(self.max_backoff / self.backoff, self.multiplier)))
+        if self.multiplier > 1:  # so that the power stays below 2 ** 1023, which a float can just hold
+            exponent = min(exponent, math.floor(1023 / math.log2(self.multiplier)))
         delay = min(self.max_backoff, self.backoff * self.multiplier**exponent)
         return delay * (1 + self.jitter * (2 * random - 1))
 

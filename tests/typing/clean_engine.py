@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from stepwell._engine import Engine
-from stepwell._handle import Handle
+from stepwell import Engine, Handle
 from tests.typing.clean_refund import approval, refund
 from tests.typing.domain import Approval, Receipt, RefundRequest
 

@@ -7,9 +7,7 @@ from datetime import timedelta
 from enum import Enum, StrEnum
 from typing import Literal, assert_type
 
-from stepwell._context import Context, Outcome
-from stepwell._definition import Workflow, activity, decision, fail, subworkflow, succeed, wait
-from stepwell._retry import Retry
+from stepwell import Context, Outcome, Retry, Workflow, activity, decision, fail, subworkflow, succeed, wait
 from tests.typing.domain import Approval, CardDeclined, Order, Receipt, RefundRequest
 
 Ctx = Context[RefundRequest]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from stepwell import Context, Workflow, activity, decision, subworkflow, succeed, wait
 from tests.typing.clean_refund import approval, denied, load_order, paid, pay, refund, route
 from tests.typing.domain import Approval, CardDeclined, Order, Other, Receipt, RefundRequest
 
-from stepwell._context import Context
-from stepwell._definition import Workflow, activity, decision, subworkflow, succeed, wait
 
 Ctx = Context[RefundRequest]
 

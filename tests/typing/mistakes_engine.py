@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from stepwell._engine import Engine
-from stepwell._handle import Handle
+from stepwell import Engine, Handle
 from tests.typing.clean_refund import approval, pay, refund
 from tests.typing.domain import Approval, Order, Other, Receipt, RefundRequest
 

@@ -27,17 +27,19 @@ class Codec:
     Raises `UnsupportedType` when it is made for a type whose values can't be stored.
     """
 
-    __slots__ = ("_decoder", "_shapes", "annotation")
+    __slots__ = ("_decoder", "_shapes", "_takes_anything", "annotation")
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
         self._decoder = decoder_for(annotation)
+        self._takes_anything = annotation in (Any, object)
         self._shapes: dict[type[object], Shape] = {}
 
     def encode(self, value: object, *, limits: Limits, what: str) -> str:
         """Return text that decodes to a value equal to *value*, or raise `PayloadError` with the place of what can't.
 
-        Plain JSON values pass whatever the annotation; the others must come back equal with equal types by it.
+        Plain JSON values must fit the annotation, and then come back as it says (a dict as the dataclass that it
+        fits); the others must come back equal with equal types.
         *what* names the data in the error: `the output of step 'pay'`. Nothing that the value's own code raises
         leaves here as it is, but `KeyboardInterrupt`.
         """
@@ -49,7 +51,7 @@ class Codec:
             if verdict < Verdict.LARGE:
                 text = _ENCODER.encode(value)
                 large = len(text) > limits.payload
-                if not large and (verdict is Verdict.PLAIN or self._comes_back(value, text)):
+                if not large and (self._fits(text) if verdict is Verdict.PLAIN else self._comes_back(value, text)):
                     return text.decode()
         except KeyboardInterrupt:
             raise
@@ -92,6 +94,16 @@ class Codec:
         if shape is None:
             shape = self._shapes[kind] = shape_of(kind)
         return shape
+
+    def _fits(self, text: bytes) -> bool:
+        """Tell whether plain JSON can be read as the annotated type, so that no later step fails for this one's output."""
+        if self._takes_anything:
+            return True
+        try:
+            self._decoder.decode(text)
+        except msgspec.ValidationError:
+            return False
+        return True
 
     def _comes_back(self, value: object, text: bytes) -> bool:
         return difference(value, self._decoder.decode(text), self._shape_of) is None

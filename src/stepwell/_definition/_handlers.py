@@ -64,8 +64,10 @@ def name_of(handler: object) -> str:
     """Return the name that a step gets from its handler."""
     for layer in layers(handler):
         name = getattr(layer, "__name__", None)
-        if isinstance(name, str) and not inspect.ismethoddescriptor(layer):
-            return type(handler).__name__ if name == "__call__" else name
+        if isinstance(name, str):
+            return name
+        if not _is_partial(layer):
+            return type(layer).__name__
     return type(handler).__name__
 
 

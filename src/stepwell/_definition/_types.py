@@ -120,13 +120,13 @@ def declared_routes(annotation: Any) -> tuple[str, ...] | None:
     for part in _parts(annotation):
         if get_origin(part) is Literal:
             routes.update(dict.fromkeys(map(route_label, get_args(part))))
-        elif isinstance(part, type) and issubclass(part, Enum):
+        elif part is Any or part is object or not isinstance(part, type) or issubclass(part, str) and not _is_enum(part):
+            return None
+        elif _is_enum(part):
             routes.update(dict.fromkeys(map(route_label, part)))
-        elif isinstance(part, type) and not issubclass(part, str) and part is not object:
+        else:
             message = f"its return annotation allows {part.__name__}; a route is a string or an Enum member"
             raise TypeError(message)
-        else:
-            return None
     return tuple(routes)
 
 

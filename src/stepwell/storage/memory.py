@@ -130,9 +130,10 @@ class MemoryStorage:
         await anyio.lowlevel.checkpoint()
         metadata = {key: _json(value) for key, value in query.metadata.items()}
         with self._lock:
-            matching = (row for row in self._rows.values() if _matches(query, metadata, row))
-            rows = heapq.nlargest(query.limit + 1, matching, key=_age)
-        return Page(tuple(rows[: query.limit]), more=len(rows) > query.limit)
+            rows = [self._rows[id] for id in {*query.ids} & self._rows.keys()] if query.ids else self._rows.values()
+            matching = (row for row in rows if _matches(query, metadata, row))
+            found = heapq.nlargest(query.limit + 1, matching, key=_age)
+        return Page(tuple(found[: query.limit]), more=len(found) > query.limit)
 
     async def wakeup(self) -> None:
         """Return when any user of this object has committed something that a worker may want to look at.
@@ -268,29 +269,8 @@ class MemoryStorage:
 
     def _lease(self, id: str, worker: str, end: int, now: int) -> Stored:
         before = self._rows[id]
-        row = replace(
-            before,
-            status=Status.RUNNING,
-            attempt=before.attempt + (before.status is not Status.SUSPENDED),
-            revision=before.revision + 1,
-            token=before.token + 1,
-            worker=worker,
-            due_at=end,
-            updated_at=now,
-        )
-        self._journals[id].append(
-            Entry(
-                Kind.CLAIMED,
-                row.step,
-                row.visit,
-                row.attempt,
-                worker,
-                row.token,
-                ref=before.status.value,
-                seq=row.revision,
-                at=now,
-            )
-        )
+        row = _leased(before, worker, end, now)
+        self._journals[id].append(_claimed(before.status, row))
         self._store(row, moved=True)
         return self._stored(id, now)
 
@@ -325,6 +305,33 @@ class _MemoryLifeline:
 
     def close(self) -> None:
         """Give nothing back: there is no connection."""
+
+
+def _leased(row: Row, worker: str, end: int, now: int) -> Row:
+    return replace(
+        row,
+        status=Status.RUNNING,
+        attempt=row.attempt + (row.status is not Status.SUSPENDED),
+        revision=row.revision + 1,
+        token=row.token + 1,
+        worker=worker,
+        due_at=end,
+        updated_at=now,
+    )
+
+
+def _claimed(found: Status, row: Row) -> Entry:
+    return Entry(
+        Kind.CLAIMED,
+        row.step,
+        row.visit,
+        row.attempt,
+        row.worker,
+        row.token,
+        ref=found.value,
+        seq=row.revision,
+        at=row.updated_at,
+    )
 
 
 def _microseconds(seconds: float) -> int:

@@ -111,6 +111,15 @@ class Rewriting(Defective):
         return replace(query, status=())
 
 
+class OnlyTheFirstIdCounts(Rewriting):
+    """Find looks at one id only."""
+
+    caught_by = "find_by_ids"
+
+    def rewritten(self, query: Query) -> Query:
+        return replace(query, ids=query.ids[:1])
+
+
 class VersionsDoNotNarrow(Rewriting):
     """Find ignores the version."""
 

@@ -102,7 +102,7 @@ class ResultsComeInAnotherOrder(Defective):
 
     async def commit(self, units: Sequence[Unit], /) -> list[bool]:
         results = await super().commit(units)
-        return [done for _, done in sorted(zip(units, results, strict=True), key=lambda pair: repr(pair[0]))]
+        return [done for _, done in sorted(zip(units, results, strict=True), key=lambda pair: _id(pair[0]))]
 
 
 class NothingIsSomething(Defective):
@@ -195,3 +195,8 @@ class UnitsLockInTheirOwnOrder(Defective):
         finally:
             for lock in taken:
                 lock.release()
+
+
+def _id(unit: Unit) -> str:
+    part = unit[0]
+    return part.row.id if isinstance(part, Change) else part.id

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, assert_never
 
+import msgspec
 from msgspec import Struct
 
 from stepwell._model import TERMINAL, Change, Deposit, Entry, SignalState, Status, Unit, Wake
@@ -53,7 +54,7 @@ _MARK: Final = update("signals", ("state",), key=("execution_id", "id"))
 _ORDER: Final = (_CREATE, _INPUT, _CHANGE, _WAKE, _DEPOSIT, _JOURNAL, _SIGNAL, _MARK)
 
 _STANDINGS: Final = """
-    SELECT id, revision, signals, status, step, due_at, timer_at
+    SELECT json_group_array(json_array(id, revision, signals, status, step, due_at, timer_at))
       FROM executions INDEXED BY executions_id
      WHERE id IN (SELECT value FROM json_each(?))
 """
@@ -62,6 +63,8 @@ _TAKEN: Final = """
       FROM json_each(?) AS sent CROSS JOIN signals
      WHERE signals.execution_id = json_extract(sent.value, '$[0]') AND signals.id = json_extract(sent.value, '$[1]')
 """
+
+_FOUND: Final = msgspec.json.Decoder(list[tuple[str, int, int, str, str | None, int | None, int | None]])
 
 _ENDED: Final = frozenset(status.value for status in TERMINAL)
 _SUSPENDED: Final = Status.SUSPENDED.value
@@ -210,8 +213,8 @@ def _line(id: str, seq: int, entry: Entry, change: str, now: int) -> tuple[Any, 
 
 def _standings(connection: sqlite3.Connection, units: Iterable[Unit]) -> dict[str, _Standing]:
     ids = [part.row.id if isinstance(part, Change) else part.id for unit in units for part in unit]
-    found = connection.execute(_STANDINGS, (json(ids),)).fetchall()
-    return {id: _Standing(*columns) for id, *columns in found}
+    (found,) = connection.execute(_STANDINGS, (json(ids),)).fetchone()
+    return {id: _Standing(*columns) for id, *columns in _FOUND.decode(found)}
 
 
 def _taken(connection: sqlite3.Connection, units: Iterable[Unit]) -> set[tuple[str, str]]:

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -37,6 +38,8 @@ _SYNCHRONOUS: Final[dict[Synchronous, str]] = {
     "FULL": "PRAGMA synchronous = FULL",
     "NORMAL": "PRAGMA synchronous = NORMAL",
 }
+_CHECKPOINT: Final = "PRAGMA wal_autocheckpoint = 4000"
+"""pages; with four times SQLite's own number, a page that changes often is copied to the database less often"""
 _CURES: Final = {
     sqlite3.SQLITE_FULL: "the disk, or the size that the file may have, is full: free some space",
     sqlite3.SQLITE_READONLY: "the file, or the folder it lies in, is read-only: make both writable",
@@ -45,6 +48,10 @@ _CURES: Final = {
     sqlite3.SQLITE_CORRUPT: "the file is damaged: restore a backup, or try `sqlite3 FILE .recover`",
     sqlite3.SQLITE_IOERR: "the disk reported an error",
 }
+
+
+def _always() -> bool:
+    return True
 
 
 class DatabaseFile:
@@ -63,19 +70,19 @@ class DatabaseFile:
         """Under which a connection that can't write opens it."""
         return f"{self._path.as_uri()}?mode=ro"
 
-    def open_writer(self) -> sqlite3.Connection:
+    def open_writer(self, is_wanted: Callable[[], bool]) -> sqlite3.Connection:
         """Create the file and its tables where they are missing; return a connection that writes."""
         self._admit()
-        connection = self.connect()
+        connection = self.connect(is_wanted)
         try:
-            self._prepare(connection)
+            self._prepare(connection, is_wanted)
             self._known = {path: _identity(path) for path in self._files()}
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def connect(self) -> sqlite3.Connection:
+    def connect(self, is_wanted: Callable[[], bool] = _always) -> sqlite3.Connection:
         """Return a connection that writes to a file that is there."""
         connection = sqlite3.connect(
             f"{self._path.as_uri()}?mode=rw",
@@ -85,11 +92,15 @@ class DatabaseFile:
             cached_statements=256,
             uri=True,
         )
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute(_SYNCHRONOUS[self._synchronous])
+        try:
+            for setting in ("PRAGMA trusted_schema = OFF", _SYNCHRONOUS[self._synchronous], _CHECKPOINT):
+                self._patiently(partial(connection.execute, setting), is_wanted)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
-    def begin(self, connection: sqlite3.Connection, is_wanted: Callable[[], bool] = lambda: True) -> None:
+    def begin(self, connection: sqlite3.Connection, is_wanted: Callable[[], bool] = _always) -> None:
         """Begin a transaction that holds the write lock; stop waiting for it when it isn't wanted any more."""
         rollback(connection)
         self._patiently(lambda: connection.execute("BEGIN IMMEDIATE"), is_wanted)
@@ -148,14 +159,14 @@ class DatabaseFile:
             msg = f"the file can't be created: {error.strerror}"
             raise StorageError(msg) from error
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        (mode,) = self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
+    def _prepare(self, connection: sqlite3.Connection, is_wanted: Callable[[], bool]) -> None:
+        (mode,) = self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone(), is_wanted)
         if mode != "wal":
             msg = f"SQLite can't keep a write-ahead log here (it says {mode!r}): put the file on a local disk"
             raise StorageError(msg)
-        if not _migrate.pending("sqlite", self._patiently(lambda: _version(connection))):
+        if not _migrate.pending("sqlite", self._patiently(lambda: _version(connection), is_wanted)):
             return
-        self.begin(connection)
+        self.begin(connection, is_wanted)
         try:
             for migration in _migrate.pending("sqlite", _version(connection)):
                 for statement in _statements(migration.sql):
@@ -170,7 +181,7 @@ class DatabaseFile:
         """Return the files that make up an open database."""
         return tuple(f"{self._path}{suffix}" for suffix in ("", "-wal", "-shm"))
 
-    def _patiently(self, attempt: Callable[[], T], is_wanted: Callable[[], bool] = lambda: True) -> T:
+    def _patiently(self, attempt: Callable[[], T], is_wanted: Callable[[], bool]) -> T:
         """Attempt it until nobody is in the way, for as long as the busy timeout allows and it *is_wanted*."""
         until = time.monotonic() + self._busy_timeout
         while True:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 __all__ = ["Many", "insert", "update"]
 
-_SIZES: Final = (128, 64, 32, 16, 8, 4, 2, 1)
+_SIZES: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 """rows a statement; with these, any number of rows takes few statements, and few are ever compiled"""
 
 

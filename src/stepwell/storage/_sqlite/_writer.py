@@ -137,7 +137,7 @@ class Writer:
 
     def _main(self) -> None:
         try:
-            connection = self._file.open_writer()
+            connection = self._file.open_writer(lambda: not self._is_closing)
         except Exception as error:  # whatever it is goes to the caller
             self._failure = self._file.error(error)
             self._call(self._opened.set)

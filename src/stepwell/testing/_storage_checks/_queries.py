@@ -48,6 +48,21 @@ async def check_find_returns_the_newest_first(storage: Storage) -> None:
     )
 
 
+async def check_find_by_ids(storage: Storage) -> None:
+    """Rows match any of the ids that are named, exactly; none named doesn't narrow."""
+    scene = Scene(storage)
+    for name in ("a", "b", "c", "aa", "'"):
+        await scene.create(scene.row(name))
+    for named in (("a",), ("c", "a"), ("b", "b", "unknown", "'"), ("unknown",), ("A",)):
+        found = await scene.found(Query(ids=tuple(scene.id(name) for name in named)))
+        expected = sorted({name for name in named if name in {"a", "b", "c", "'"}})
+        expect_equal(sorted(found), expected, f"exactly the rows whose id is one of {named}")
+    found = await scene.found(Query(ids=(scene.id("a"),), workflow="another"))
+    expect_equal(found, [], "an id must not stand in for what else a query says")
+    many = tuple(scene.id(str(number)) for number in range(999))
+    expect_equal(await scene.found(Query(ids=(*many, scene.id("b")))), ["b"], "a thousand ids may be named")
+
+
 async def check_find_by_workflow_and_version(storage: Storage) -> None:
     """Rows match a workflow and a version exactly, each by itself or both."""
     scene = Scene(storage)

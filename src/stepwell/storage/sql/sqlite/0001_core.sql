@@ -64,8 +64,9 @@ CREATE TABLE inputs (
     input        TEXT NOT NULL
 ) STRICT;
 
--- The journal: seq runs from 1 without gaps in each execution; the key keeps an execution's entries together, in order.
--- Written once, never changed.
+-- The journal: seq runs from 1 without gaps in each execution. Written once, never changed.
+-- Entries lie in the order of their commits, so that a commit for a hundred executions appends to a few pages, where
+-- WITHOUT ROWID would rewrite a hundred (measured: a third fewer steps per second).
 CREATE TABLE journal (
     execution_id TEXT    NOT NULL,
     seq          INTEGER NOT NULL,
@@ -81,7 +82,7 @@ CREATE TABLE journal (
     change       TEXT    NOT NULL,
     at           INTEGER NOT NULL,
     PRIMARY KEY (execution_id, seq)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Signals that were accepted: `position` counts them from 1 in each execution, `state` is pending, used or discarded.
 CREATE TABLE signals (
@@ -93,7 +94,7 @@ CREATE TABLE signals (
     state        TEXT    NOT NULL,
     at           INTEGER NOT NULL,
     PRIMARY KEY (execution_id, id)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Definitions. The digest covers what an execution depends on; the graph is for people and may change its labels.
 CREATE TABLE workflows (

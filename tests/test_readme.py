@@ -1,0 +1,40 @@
+"""What the README shows is what runs."""
+
+import re
+import runpy
+from pathlib import Path
+
+import anyio
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "refund.py"
+
+pytestmark = pytest.mark.real_time
+
+
+def block(name: str) -> str:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```\n<!-- /{name} -->", readme, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_readme_shows_the_example() -> None:
+    assert block("example") == EXAMPLE.read_text(encoding="utf-8")
+
+
+def test_the_readme_shows_the_graph_of_the_example() -> None:
+    workflow = runpy.run_path(str(EXAMPLE))["refund"]
+    assert block("graph").strip() == format(workflow, "mermaid").strip()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_example_runs_and_runs_again(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    example = runpy.run_path(str(EXAMPLE))
+    for _ in range(2):
+        anyio.run(example["main"], backend=backend)
+    assert capsys.readouterr().out == "Receipt(number='refund:o-1:pay', amount=80)\n" * 2
