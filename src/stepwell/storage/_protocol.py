@@ -17,7 +17,7 @@ from msgspec import Struct
 from stepwell._errors import StepwellError
 from stepwell._model import Definition, Entry, Page, Query, Stored, Unit
 
-__all__ = ["Claims", "Lease", "Lifeline", "Renewal", "Storage", "StorageError"]
+__all__ = ["Capability", "Claims", "Lease", "Lifeline", "Renewal", "Storage", "StorageError"]
 
 
 class StorageError(StepwellError):
@@ -92,9 +92,12 @@ class Storage(Protocol):
 
         A committed Change appends its entries (`seq` from `expects` + 1, all with the Change's id and the same time),
         and stores its row with the revision of the last of them. `due` and `timer` become times by the storage's clock;
-        where they are None, they stay. The row's signal counter is never changed by a Change. `created_at`,
-        `updated_at` and, for a terminal status, `ended_at` are the time of the commit. Signals that it uses or discards
-        are marked so.
+        where they are None, they stay. The row's signal counter is never changed by a Change. The first commit gives
+        `created_at`, and each `updated_at` and `ended_at` (None unless the status is terminal, also after a resume).
+        Workflow, version, parent, tags, metadata and input are those of the first commit. Signals that it uses or
+        discards are marked so.
+
+        The items of one unit are applied in their order; the guards of all are judged by what was stored before it.
 
         When the call returns, what was committed survives the death of the process (SQLite and Postgres: of the
         machine). Raises StorageError, after which each unit may have been committed or not.
@@ -119,10 +122,11 @@ class Storage(Protocol):
 
         A claim raises `token` and `revision` by one, sets the status to running, the worker, and `due_at` to the end of
         the lease; raises `attempt` by one unless the execution was suspended; and appends one `execution.claimed` entry
-        with the worker, the token and, as `ref`, the status it found. `timer_at` stays.
+        with the row's step, visit and attempt, the worker, the token and, as `ref`, the status it found. `timer_at`
+        stays.
 
-        Also returns which of *held* are the worker's no more (another token, or not running). A *limit* of 0 only asks
-        that.
+        Also returns which of *held* are the worker's no more (another token, or not running), as it is after the claim.
+        A *limit* of 0 only asks that.
         """
         ...
 
@@ -144,7 +148,10 @@ class Storage(Protocol):
         ...
 
     async def find(self, query: Query, /) -> Page:
-        """Return one page of rows that match, newest first, ties by id descending. Never more than `query.limit`."""
+        """Return one page of rows that match, newest first, ties by id descending. Never more than `query.limit`.
+
+        Raises ValueError for a limit below 1 or above 1,000.
+        """
         ...
 
     async def wakeup(self) -> None:
