@@ -128,7 +128,7 @@ class Calls:
         if held.scope.cancel_called:
             if ticket is not None:
                 self._threads.give_back(ticket)
-            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint_if_cancelled()
         timeout = self._program.timeouts[step.name] if step.is_async or ticket is not None else None
         self.has_begun = True
         held.step = step.name
@@ -147,7 +147,7 @@ class Calls:
                     if _stops_the_worker(error):
                         raise
                     if _is_ours_to_end(held):  # what a handler raises while it is being stopped is not its failure
-                        await anyio.lowlevel.checkpoint()
+                        await anyio.lowlevel.checkpoint_if_cancelled()
                     if not limit.cancel_called:
                         return self._failed(step, error, "error")
         finally:

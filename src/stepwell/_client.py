@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+from anyio import get_cancelled_exc_class
 
 from stepwell._calls import route_of
+from stepwell._checks import InvalidArgument
+from stepwell._codec import Codec, codec_for
 from stepwell._context import Context
 from stepwell._errors import (
+    ExecutionCancelled,
     ExecutionConflict,
     ExecutionEnded,
+    ExecutionFailed,
     ExecutionNotFound,
     NotResumable,
     SignalRejected,
+    StepTimedOut,
+    UnknownRoute,
     UnknownStep,
 )
-from stepwell._execution import idempotency_key, merged_data
-from stepwell._model import Change, Deposit, Signal, Status
+from stepwell._execution import JournalEntry, idempotency_key, merged_data, read_error
+from stepwell._failure import Failure, describe, failure_of, type_name
+from stepwell._model import Change, Deposit, Kind, Signal, Status
+from stepwell._model import Query as RowQuery
 from stepwell._program import Failures, Outputs
 from stepwell._transition import (
     Accepted,
@@ -36,15 +46,18 @@ from stepwell.storage._protocol import StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from stepwell._model import Moment, Stored, Unit
+    from stepwell._model import Moment, Row, Stored, Unit
     from stepwell._program import Program
     from stepwell._runner import Services
     from stepwell._transition import Event
 
-__all__ = ["Client"]
+__all__ = ["Client", "known_id"]
 
 _TRIES: Final = 5
 """how often a commit whose outcome is unknown is looked up and sent again before the client hears of it"""
+
+_MAX_ENTRIES: Final = 10_000
+_ANYTHING: Final[Codec] = codec_for(Any)
 
 
 class Client:
@@ -55,7 +68,7 @@ class Client:
 
     async def load(self, id: str) -> Stored:
         """Return the execution. Raises ExecutionNotFound."""
-        stored = await self._services.storage.load(id)
+        stored = await self._services.storage.load(known_id(id))
         if stored is None:
             raise ExecutionNotFound(id)
         return stored
@@ -131,14 +144,49 @@ class Client:
             tags=row.tags,
         )
         payload = program.inputs[step.name].decode(signal.payload)
-        try:
-            with anyio.fail_after(program.timeouts[step.name]):
+        timeout = program.timeouts[step.name]
+        with anyio.move_on_after(timeout) as limit:
+            try:
                 chosen = step.function(context, payload)
                 if step.is_async:
                     chosen = await chosen
-        except Exception as error:
-            raise SignalRejected(row.id, step.name, f"{type(error).__name__}") from error
-        return route_of(workflow, step, chosen)
+                return route_of(workflow, step, chosen)
+            except (KeyboardInterrupt, UnknownRoute):
+                raise
+            except BaseException as error:  # user code: whatever it raises is told to the sender
+                if isinstance(error, get_cancelled_exc_class()) and anyio.current_effective_deadline() == -math.inf:
+                    raise
+                if not limit.cancel_called:
+                    raise SignalRejected(row.id, step.name, failure_of(error).summary) from error
+        timed_out = StepTimedOut(workflow.name, step.name, timeout or 0.0)
+        raise SignalRejected(row.id, step.name, str(timed_out)) from timed_out
+
+    async def outcome(self, row: Row, programs: Mapping[tuple[str, str], Program]) -> Any:
+        """Return an ended execution's output, by its workflow's type where that is known.
+
+        Raises ExecutionFailed and ExecutionCancelled.
+        """
+        if row.status is Status.CANCELLED:
+            raise ExecutionCancelled(row.id, row.workflow, _reason(await self.load(row.id)))
+        if row.status is not Status.SUCCEEDED:
+            error, step = read_error(row.error)
+            failure = error if isinstance(error, Failure) else None
+            raise ExecutionFailed(row.id, row.workflow, step, failure, error if failure is None else None)
+        program = programs.get((row.workflow, row.version))
+        codec = _ANYTHING if program is None else program.result
+        return codec.decode(row.output or "null", what=f"the output of execution {row.id!r}")
+
+    async def journal(self, id: str, after: int, limit: int) -> list[JournalEntry]:
+        """Return lines of an execution's journal. Raises ExecutionNotFound and InvalidArgument."""
+        if type(limit) is not int or not 1 <= limit <= _MAX_ENTRIES:
+            raise InvalidArgument(f"limit must be a whole number from 1 to {_MAX_ENTRIES:,}, not {describe(limit)}")
+        if type(after) is not int or not 0 <= after < 2**63:
+            raise InvalidArgument(f"after must be the seq of an entry, or 0, not {describe(after)}")
+        storage = self._services.storage
+        entries = await storage.journal(known_id(id), after=after, limit=limit)
+        if not entries and not (await storage.find(RowQuery(ids=(id,), limit=1))).rows:
+            raise ExecutionNotFound(id)
+        return [JournalEntry.of(entry) for entry in entries]
 
     async def cancel(self, id: str, reason: str) -> Status:
         """Cancel an execution and its open children, whole or not at all; return how it stands then."""
@@ -223,6 +271,22 @@ class Client:
             journal = stored.journal
             return len(journal) > first.expects and journal[first.expects].change == first.id
         return isinstance(first, Deposit) and any(s.id == first.signal.id for s in stored.signals)
+
+
+def known_id(id: str) -> str:
+    """Return an id that may be an execution's. Raises InvalidArgument, and ExecutionNotFound for what no storage takes."""
+    if type(id) is not str:
+        raise InvalidArgument(f"the execution id must be text, not {type_name(id)}: {describe(id)}")
+    if not id.isprintable():
+        raise ExecutionNotFound(id)
+    return id
+
+
+def _reason(stored: Stored) -> str:
+    """Return why an execution was cancelled."""
+    ending = next((entry for entry in reversed(stored.journal) if entry.kind is Kind.CANCELLED), None)
+    value = None if ending is None else JournalEntry.of(ending).value
+    return value if isinstance(value, str) else ""
 
 
 def _open_child(stored: Stored) -> str | None:

@@ -10,9 +10,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
-from anyio import CancelScope
 
-from stepwell._model import Change
+from stepwell._model import Change, Deposit
 from stepwell.storage._protocol import StorageError
 
 if TYPE_CHECKING:
@@ -21,17 +20,25 @@ if TYPE_CHECKING:
     from stepwell._model import Unit
     from stepwell.storage._protocol import Storage
 
-__all__ = ["Commits", "NotTrusted", "Trusted"]
+__all__ = ["Commits", "Holder", "NotTrusted", "has_landed"]
 
 _MAX_UNITS: Final = 200
 """units a commit: the knee of throughput lies at 50 to 100"""
+_ANSWER_LIMIT: Final = 10.0
+"""seconds after which a commit that isn't answered counts as one whose outcome is unknown"""
+_LEAVE_LIMIT: Final = 2.5
+"""seconds for which a caller that is cancelled waits for a unit of its that was sent"""
 
 
-class Trusted(Protocol):
+class Holder(Protocol):
     """Whoever may commit only as long as its lease can be trusted."""
 
     def is_trusted(self) -> bool:
         """Tell whether nobody else can have the lease yet, by this process's own clock."""
+        ...
+
+    def landed(self) -> None:
+        """Hear, before anything else can happen, that the unit was committed: also where a cancellation comes next."""
         ...
 
 
@@ -42,11 +49,11 @@ class NotTrusted(Exception):  # noqa: N818 -- not an error: the lease ran out be
 class _Pending:
     """A unit on its way."""
 
-    __slots__ = ("done", "error", "ids", "is_committed", "is_sent", "lease", "unit")
+    __slots__ = ("done", "error", "holder", "ids", "is_committed", "is_sent", "unit")
 
-    def __init__(self, unit: Unit, lease: Trusted | None) -> None:
+    def __init__(self, unit: Unit, holder: Holder | None) -> None:
         self.unit = unit
-        self.lease = lease
+        self.holder = holder
         self.ids = [item.row.id if isinstance(item, Change) else item.id for item in unit]
         self.done = anyio.Event()
         self.is_sent = False
@@ -66,20 +73,21 @@ class Commits:
         self._queue: deque[_Pending] = deque()
         self._gathered = anyio.Event()
 
-    async def commit(self, unit: Unit, lease: Trusted | None = None) -> bool:
+    async def commit(self, unit: Unit, holder: Holder | None = None) -> bool:
         """Commit *unit* whole or not at all; return whether it was.
 
-        A caller that is cancelled withdraws a unit that was not sent yet, and waits for one that was. Raises
-        StorageError, after which the unit may be committed or not, and NotTrusted if *lease* ran out before it was sent.
+        A caller that is cancelled withdraws a unit that was not sent yet, and waits a moment for one that was. Raises
+        StorageError, after which the unit may be committed or not, and NotTrusted if the lease of its *holder* ran out
+        before it was sent.
         """
-        pending = _Pending(unit, lease)
+        pending = _Pending(unit, holder)
         self._queue.append(pending)
         self._gathered.set()
         try:
             await pending.done.wait()
         except BaseException:
             if pending.is_sent:
-                with CancelScope(shield=True):
+                with anyio.move_on_after(_LEAVE_LIMIT, shield=True):
                     await pending.done.wait()
             elif not pending.done.is_set():
                 self._queue.remove(pending)
@@ -114,7 +122,7 @@ class Commits:
 
     @staticmethod
     def _may_send(pending: _Pending) -> bool:
-        if pending.lease is None or pending.lease.is_trusted():
+        if pending.holder is None or pending.holder.is_trusted():
             pending.is_sent = True
             return True
         pending.error = NotTrusted()
@@ -125,25 +133,58 @@ class Commits:
         if not batch:
             return
         try:
-            results = await self._storage.commit([pending.unit for pending in batch])
+            with anyio.fail_after(_ANSWER_LIMIT):
+                results = await self._storage.commit([pending.unit for pending in batch])
+        except TimeoutError:
+            error = StorageError(f"the storage didn't answer a commit within {_ANSWER_LIMIT:g} s")
+            for pending in batch:
+                self._fail(pending, error)
         except Exception as error:  # noqa: BLE001 -- whatever the storage raises goes to those who asked
             if len(batch) == 1:
-                self._tell(batch[0], error)
+                self._fail(batch[0], error)
                 return
             for pending in batch:  # one that can't be written must not take its neighbours along
-                await self._send([pending])
+                await self._send_again(pending)
+        else:
+            for pending, is_committed in zip(batch, results, strict=True):
+                self._settle(pending, is_committed=is_committed)
+
+    async def _send_again(self, pending: _Pending) -> None:
+        """Commit one unit of a batch that failed; refused, it may have been committed with that batch."""
+        if pending.holder is not None and not pending.holder.is_trusted():
+            self._fail(pending, StorageError("the lease ran out before the unit could be sent again"))
             return
-        for pending, is_committed in zip(batch, results, strict=True):
-            pending.is_committed = is_committed
-            if is_committed:
-                self._committed(pending.unit)
-            pending.done.set()
+        try:
+            with anyio.fail_after(_ANSWER_LIMIT):
+                (is_committed,) = await self._storage.commit([pending.unit])
+                self._settle(pending, is_committed=is_committed or await has_landed(self._storage, pending.unit))
+        except Exception as error:  # noqa: BLE001 -- as above
+            self._fail(pending, error)
+
+    def _settle(self, pending: _Pending, *, is_committed: bool) -> None:
+        pending.is_committed = is_committed
+        if is_committed:
+            if pending.holder is not None:
+                pending.holder.landed()
+            self._committed(pending.unit)
+        pending.done.set()
 
     @staticmethod
-    def _tell(pending: _Pending, error: Exception) -> None:
+    def _fail(pending: _Pending, error: Exception) -> None:
         if isinstance(error, StorageError):
             pending.error = error
         else:
             pending.error = StorageError(f"the storage raised {type(error).__name__}: {error}")
             pending.error.__cause__ = error
         pending.done.set()
+
+
+async def has_landed(storage: Storage, unit: Unit) -> bool:
+    """Tell whether an earlier try went through: a Change by its id in the journal, a signal by its own."""
+    first = unit[0]
+    stored = await storage.load(first.row.id if isinstance(first, Change) else first.id)
+    if stored is None:
+        return False
+    if isinstance(first, Change):
+        return len(stored.journal) > first.expects and stored.journal[first.expects].change == first.id
+    return isinstance(first, Deposit) and any(signal.id == first.signal.id for signal in stored.signals)

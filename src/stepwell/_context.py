@@ -45,7 +45,7 @@ class Produces(Named, Protocol[OutT_co]):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: a frozen class with slots can't be made by way of its subscript
 class Outcome(Generic[OutT_co]):
     """How a child ended: the output of a subworkflow step."""
 

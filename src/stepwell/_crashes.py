@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from anyio import create_task_group, get_cancelled_exc_class
+from anyio import create_task_group, current_effective_deadline, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 
 from stepwell._errors import WorkerCrashed
+from stepwell._failure import failure_of
 
 __all__ = ["guarded_task_group"]
 
@@ -30,25 +32,51 @@ async def guarded_task_group(what: str) -> AsyncGenerator[TaskGroup]:
                 yield tasks
             except get_cancelled_exc_class():
                 raise
-            except (KeyboardInterrupt, SystemExit) as error:
-                body = error
-                tasks.cancel_scope.cancel()
             except BaseException as error:
-                body = error
+                body = _without_cancellation(error)
+                if body is None:
+                    raise
+                if _is_urgent(body):
+                    tasks.cancel_scope.cancel("the block was interrupted")
     except BaseExceptionGroup as group:
         interrupt = group.subgroup(KeyboardInterrupt)
         crash = KeyboardInterrupt() if interrupt is not None else WorkerCrashed(f"{what}: {_first(group)}")
         crash.__cause__ = group
     if body is not None:
         if crash is not None:
-            body.__context__ = crash
+            _append_context(body, crash)
         raise body
     if crash is not None:
         raise crash
+
+
+def _without_cancellation(error: BaseException) -> BaseException | None:
+    """Return what the block raised by itself: on Trio a group of its own may hold cancellations from around it, too."""
+    if not isinstance(error, BaseExceptionGroup) or current_effective_deadline() > -math.inf:
+        return error
+    cancelled, rest = error.split(get_cancelled_exc_class())
+    return error if cancelled is None else rest
+
+
+def _is_urgent(error: BaseException) -> bool:
+    urgent = (KeyboardInterrupt, SystemExit)
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(urgent) is not None
+    return isinstance(error, urgent)
+
+
+def _append_context(error: BaseException, context: BaseException) -> None:
+    """Add *context* where the chain of contexts ends, so that what *error* came from is still told."""
+    seen = {id(error)}
+    while error.__context__ is not None and id(error.__context__) not in seen:
+        error = error.__context__
+        seen.add(id(error))
+    if error is not context:
+        error.__context__ = context
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> str:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    return failure_of(error).summary

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from anyio import TASK_STATUS_IGNORED, AsyncContextManagerMixin
 
 from stepwell._checks import InvalidArgument, check_execution_id, check_metadata, check_reason, check_tags
+from stepwell._client import known_id
 from stepwell._crashes import guarded_task_group
 from stepwell._entropy import Entropy
-from stepwell._errors import EngineClosed, ExecutionCancelled, ExecutionFailed
-from stepwell._execution import Execution, JournalEntry, Page, Query, read_error
+from stepwell._errors import EngineClosed
+from stepwell._execution import Execution, JournalEntry, Page, Query
+from stepwell._failure import describe
 from stepwell._handle import Handle
 from stepwell._limits import Limits
 from stepwell._listeners import Listener, Listeners
-from stepwell._model import Status
 from stepwell._registry import Registry
 from stepwell._retry import Seconds, seconds
 from stepwell._session import Session
-from stepwell._settings import Settings, due_moment, positive
+from stepwell._settings import Settings, due_moment, positive, step_name
 from stepwell._typevars import InputT, OutT, SignalT
 from stepwell.storage.memory import MemoryStorage
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from stepwell._definition import Wait, Workflow
     from stepwell._graph import Graph
-    from stepwell._model import Row, Stored
+    from stepwell._model import Status, Stored
     from stepwell._notices import Event, Lagged
     from stepwell._program import Program
     from stepwell._worker import Worker
@@ -62,7 +63,7 @@ class Engine(AsyncContextManagerMixin):
         limits: Limits | None = None,
         name: str | None = None,
     ) -> None:
-        self._settings = Settings.of(lease, renew_every, default_timeout, max_crashes, limits or Limits(), name)
+        self._settings = Settings.of(lease, renew_every, default_timeout, max_crashes, Limits() if limits is None else limits, name)
         self._storage = storage
         self._registry = Registry(self._settings.limits, self._settings.default_timeout)
         self._entropy = Entropy()
@@ -81,7 +82,9 @@ class Engine(AsyncContextManagerMixin):
             storage = self._storage
             if storage is None:
                 storage = await stack.enter_async_context(MemoryStorage())
-            await self._registry.publish(storage)
+            self._registry.begin()
+            for refused in await self._registry.publish(storage):
+                raise refused
             session = Session(storage, self._registry, self._settings, self._entropy, self._listeners)
             self._session = session
             try:
@@ -165,8 +168,8 @@ class Engine(AsyncContextManagerMixin):
         Raises UnknownWorkflow, PayloadError (with the path of what doesn't fit), InvalidArgument and StorageError; after
         the last it may exist or not, and starting it again with the same id is safe.
         """
-        opened = await self._ready()
-        program = self._registry.find(workflow, version)
+        opened = self._opened()
+        program = await self._registry.ready(opened.storage, workflow, version)
         what = f"the input of workflow {program.workflow.name!r}"
         handle: Handle[Any] = Handle(
             self,
@@ -193,18 +196,15 @@ class Engine(AsyncContextManagerMixin):
 
     async def find(self, query: Query | None = None, /) -> Page:
         """Return one page of executions, newest first, without their steps and data."""
-        rows = await self._opened().storage.find((query or Query()).to_rows())
-        return Page.of(rows)
+        storage = self._opened().storage
+        asked = Query() if query is None else query
+        if not isinstance(asked, Query):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
+            raise InvalidArgument(f"find takes a Query, not {describe(query)}")
+        return Page.of(await storage.find(asked.to_rows()))
 
     async def journal(self, id: str, /, after: int = 0, limit: int = 1000) -> list[JournalEntry]:
         """Return up to *limit* (at most 10,000) lines of an execution's journal above *after*, in order."""
-        if type(limit) is not int or not 1 <= limit <= 10_000:
-            raise InvalidArgument(f"limit must be a whole number from 1 to 10,000, not {limit!r}")
-        storage = self._opened().storage
-        entries = await storage.journal(id, after=after, limit=limit)
-        if not entries and after <= 0:
-            await self._opened().client.load(id)  # raises, if there is none
-        return [JournalEntry.of(entry) for entry in entries]
+        return await self._opened().client.journal(id, after, limit)
 
     @overload
     async def signal(
@@ -219,7 +219,7 @@ class Engine(AsyncContextManagerMixin):
         and a SignalError that says why it is not taken; then nothing of it is stored.
         """
         opened = await self._ready()
-        name = step if isinstance(step, str) else step.name
+        name = step_name(step)
         key = self._entropy.id() if signal_id is None else check_execution_id(signal_id, what="the signal id")
         await opened.client.signal(self._program_of, id, name, payload, key)
 
@@ -236,36 +236,16 @@ class Engine(AsyncContextManagerMixin):
 
     async def resume(self, id: str, /, attempts: int = 1) -> None:
         """Go on after a pause, or give the step that failed *attempts* more attempts. Raises NotResumable."""
-        if type(attempts) is not int or attempts < 1:
-            raise InvalidArgument(f"attempts must be a whole number above 0, not {attempts!r}")
         opened = await self._ready()
-        await opened.client.resume(self._program_of, id, attempts)
+        await opened.client.resume(self._program_of, id, positive(attempts, "attempts"))
 
     def _program_of(self, stored: Stored) -> Program:
         return self._registry.find(stored.row.workflow, stored.row.version)
 
     async def result_of(self, id: str, /) -> Any:
         """Wait until an execution has ended and return its output, as `Handle.result` does."""
-        row = await self._opened().results.wait(id)
-        if row.status is Status.SUCCEEDED:
-            return self._decoded(row)
-        if row.status is Status.CANCELLED:
-            raise ExecutionCancelled(id, row.workflow, await self._reason(id))
-        error, step = read_error(row.error)
-        is_failure = '"failure":' in (row.error or "")[: len(step or "") + 24]
-        raise ExecutionFailed(id, row.workflow, step, error if is_failure else None, None if is_failure else error)
-
-    def _decoded(self, row: Row) -> Any:
-        program = self._registry.programs.get((row.workflow, row.version))
-        text = row.output or "null"
-        if program is None:
-            return Execution.of_row(row).output
-        return program.result.decode(text, what=f"the output of execution {row.id!r}")
-
-    async def _reason(self, id: str) -> str:
-        stored = await self._opened().client.load(id)
-        value = JournalEntry.of(stored.journal[-1]).value
-        return value if isinstance(value, str) else ""
+        opened = self._opened()
+        return await opened.client.outcome(await opened.results.wait(known_id(id)), self._registry.programs)
 
     # -- running -------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 
 import anyio
 
+from stepwell._retry import Seconds, seconds
 from stepwell._typevars import OutT_co, SignalT
 
 if TYPE_CHECKING:
@@ -26,13 +27,15 @@ class Handle(Generic[OutT_co]):
         self._engine = engine
         self.id = id
 
-    async def result(self, timeout: float | None = None) -> OutT_co:
-        """Wait until it has ended, for at most *timeout* seconds, and return its output.
+    async def result(self, timeout: Seconds | None = None) -> OutT_co:
+        """Wait until it has ended, for at most *timeout* (seconds, None for no limit), and return its output.
 
-        Raises ExecutionFailed, ExecutionCancelled, and TimeoutError if it has not ended by then.
+        Raises ExecutionFailed, ExecutionCancelled, and TimeoutError if it has not ended by then; it goes on regardless.
         """
-        with anyio.fail_after(timeout):
+        limit = None if timeout is None else seconds(timeout, "timeout")
+        with anyio.move_on_after(limit):
             return await self._engine.result_of(self.id)
+        raise TimeoutError(f"execution {self.id!r} has not ended within {limit:g} s; it goes on")
 
     async def get(self) -> Execution:
         """Return how it stands."""

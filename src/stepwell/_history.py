@@ -65,6 +65,8 @@ class History(Struct, frozen=True, kw_only=True):
     """the status that the last claim found, or that the pause will go back to"""
     has_lost: bool = False
     """whether any attempt of this execution was ever lost"""
+    is_woken: bool = False
+    """whether a child ended since the last claim"""
     failed_step: str | None = None
     """the step whose failure ended it"""
     steps: dict[str, StepHistory] = {}
@@ -150,7 +152,7 @@ def _read_created(fold: _Fold, entry: Entry) -> None:
 def _read_claimed(fold: _Fold, entry: Entry) -> None:
     found = Status(entry.ref or "")
     fold.stand(entry, Status.RUNNING, entry.worker)
-    fold.facts["found"] = found
+    fold.facts.update(found=found, is_woken=False)
     step = fold.step(entry, Status.RUNNING)
     if found is Status.RUNNING:
         fold.facts["has_lost"] = True
@@ -253,8 +255,12 @@ def _read_interrupted(fold: _Fold, entry: Entry) -> None:
     fold.step(entry, Status.QUEUED)
 
 
+def _read_woken(fold: _Fold, _entry: Entry) -> None:
+    fold.facts["is_woken"] = True
+
+
 def _read_nothing(_fold: _Fold, _entry: Entry) -> None:
-    """A wake-up or a discarded signal only raises the revision."""
+    """A discarded signal only raises the revision."""
 
 
 _READ: Final[dict[Kind, Callable[[_Fold, Entry], None]]] = {
@@ -265,7 +271,7 @@ _READ: Final[dict[Kind, Callable[[_Fold, Entry], None]]] = {
     Kind.PAUSING: _read_pausing,
     Kind.PAUSED: _read_paused,
     Kind.RESUMED: _read_resumed,
-    Kind.WOKEN: _read_nothing,
+    Kind.WOKEN: _read_woken,
     Kind.SUCCEEDED: _read_ended,
     Kind.FAILED: _read_ended,
     Kind.CANCELLED: _read_cancelled,

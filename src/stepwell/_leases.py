@@ -144,6 +144,7 @@ class Leases:
             held = self._held.get(lease.id)
             if held is not None and held.token == lease.token:
                 held.end(Ending.LOST)
+                self._moved.set()
 
     def end_all(self, ending: Ending) -> None:
         """Cancel whatever runs."""
@@ -162,17 +163,18 @@ class Leases:
 
     def _look(self, held: Held, now: float) -> float:
         """Do what is due for one lease; return when to look again."""
-        if held.trusted_until <= now and held.ending is not Ending.LOST:
+        if held.trusted_until <= now:
             held.end(Ending.LOST)
         if held.stubborn_at() <= now:
             self._report(held)
-        return min(held.stubborn_at(), math.inf if held.ending is Ending.LOST else held.trusted_until)
+        is_over = held.ending in (Ending.LOST, Ending.CANCELLED)
+        return min(held.stubborn_at(), math.inf if is_over else held.trusted_until)
 
     def _report(self, held: Held) -> None:
         """Fence a handler off that ignores its cancellation: its lease is not renewed any more, and someone is told."""
         held.is_reported = True
-        held.end(Ending.LOST)
         self._stubborn(held)
+        held.end(Ending.LOST)
 
     async def renew(self) -> None:
         """Renew all leases, every so often and for ever."""

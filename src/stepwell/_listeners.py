@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import anyio
-from anyio import WouldBlock, create_memory_object_stream
+from anyio import WouldBlock, create_memory_object_stream, get_cancelled_exc_class
 from anyio.abc import ObjectReceiveStream
 from anyio.streams.memory import MemoryObjectSendStream
 
@@ -65,6 +66,8 @@ class Listeners:
         self._queue: deque[Event] = deque()
         self._missed = 0
         self._queued = anyio.Event()
+        self._emptied = anyio.Event()
+        self._is_calling = False
 
     @property
     def is_needed(self) -> bool:
@@ -115,15 +118,20 @@ class Listeners:
     async def run(self) -> None:
         """Call the callbacks, one at a time, until cancelled."""
         while True:
+            self._is_calling = True
+            await self._call_all()
+            self._is_calling = False
+            self._emptied.set()
             if not self._queue:
                 self._queued = anyio.Event()
                 await self._queued.wait()
-            await self._call_all()
 
     async def flush(self) -> None:
-        """Call the callbacks for what is queued, within a second."""
+        """Wait until the callbacks were called for what is queued, for at most a second."""
         with anyio.move_on_after(_FLUSH_LIMIT, shield=True):
-            await self._call_all()
+            while self._queue or self._is_calling:
+                self._emptied = anyio.Event()
+                await self._emptied.wait()
 
     async def _call_all(self) -> None:
         while self._queue:
@@ -140,7 +148,11 @@ class Listeners:
             result = listener(event)
             if inspect.isawaitable(result):
                 await result
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a listener raises is its own business
+            if isinstance(error, get_cancelled_exc_class()) and anyio.current_effective_deadline() == -math.inf:
+                raise
             logger.exception("stepwell: a listener for %s raised", event.kind)
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
+from stepwell._checks import InvalidArgument
 from stepwell._definition import Workflow
-from stepwell._errors import DefinitionChanged, UnknownWorkflow
 from stepwell._difference import difference
+from stepwell._errors import DefinitionChanged, UnknownWorkflow
+from stepwell._failure import describe, type_name
 from stepwell._program import Program
 
 if TYPE_CHECKING:
     from stepwell._limits import Limits
+    from stepwell._model import Definition
     from stepwell.storage._protocol import Storage
 
 __all__ = ["Registry"]
@@ -23,7 +28,10 @@ class Registry:
         self._limits = limits
         self._default_timeout = default_timeout
         self.programs: dict[tuple[str, str], Program] = {}
-        self._unpublished: list[Program] = []
+        """what can be started, and run by a worker that has called `publish` before"""
+        self._unpublished: dict[tuple[str, str], Program] = {}
+        self._refused: dict[tuple[str, str], tuple[Program, DefinitionChanged]] = {}
+        self._publishing = anyio.Lock()
 
     def add(self, workflow: Workflow[Any, Any]) -> None:
         """Make a workflow and its children known; the same one twice is harmless.
@@ -32,45 +40,95 @@ class Registry:
         version already.
         """
         if not isinstance(workflow, Workflow):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
-            raise TypeError(f"a Workflow is needed, not {workflow!r}")
+            raise InvalidArgument(f"a Workflow is needed, not {type_name(workflow)}: {describe(workflow)}")
         known = self.programs.get(workflow.key)
         if known is not None and known.workflow is workflow:
             return
         program = Program(workflow, self._default_timeout, self._limits)
         if known is not None and known.workflow.digest != workflow.digest:
-            changed = difference(known.definition.graph, program.definition.graph)
-            raise DefinitionChanged(workflow.name, workflow.version, changed)
+            raise _changed(known.definition, program.definition)
         for child in workflow.children:
             self.add(child)
         self.programs[workflow.key] = program
-        self._unpublished.append(program)
+        self._unpublished[workflow.key] = program
 
-    async def publish(self, storage: Storage) -> None:
-        """Make the storage know what was added since. Raises DefinitionChanged where live executions use another graph."""
-        while self._unpublished:
-            programs = {p.workflow.key: p for p in self._unpublished}
-            self._unpublished = []
+    def begin(self) -> None:
+        """Assume nothing of what the storage knows: it may be another than before, on another event loop."""
+        for program, _ in self._refused.values():
+            self.programs[program.workflow.key] = program
+        self._refused = {}
+        self._unpublished = dict(self.programs)
+        self._publishing = anyio.Lock()
+
+    async def publish(self, storage: Storage) -> list[DefinitionChanged]:
+        """Make the storage know what was added since; return the errors of what it refuses, which can't be started.
+
+        Refused is a definition of which live executions use another graph. The other workflows go on.
+        """
+        if not self._unpublished and not self._publishing.locked():
+            return []
+        async with self._publishing:  # whoever comes meanwhile waits: nothing is started or claimed before it is known
+            programs, self._unpublished = self._unpublished, {}
+            if not programs:
+                return []
             try:
-                contradicting = await storage.define([p.definition for p in programs.values()])
+                contradicting = await storage.define([program.definition for program in programs.values()])
             except BaseException:
-                self._unpublished.extend(programs.values())
+                self._unpublished = {**programs, **self._unpublished}
                 raise
-            for stored in contradicting:
-                mine = programs[stored.workflow, stored.version].definition
-                self._unpublished.extend(programs.values())
-                raise DefinitionChanged(stored.workflow, stored.version, difference(stored.graph, mine.graph))
+            return [self._refuse(stored, programs[stored.workflow, stored.version]) for stored in contradicting]
+
+    def _refuse(self, stored: Definition, program: Program) -> DefinitionChanged:
+        error = _changed(stored, program.definition)
+        self._refused[program.workflow.key] = (program, error)
+        self.programs.pop(program.workflow.key, None)
+        return error
+
+    async def ready(self, storage: Storage, workflow: Workflow[Any, Any] | str, version: str | None) -> Program:
+        """Return the workflow's program once the storage knows it; one that was refused before is tried again.
+
+        Raises UnknownWorkflow, and DefinitionChanged.
+        """
+        await self.publish(storage)
+        try:
+            return self.find(workflow, version)
+        except DefinitionChanged:
+            key = workflow.key if isinstance(workflow, Workflow) else (workflow, version)
+            again = [known for known in self._refused if known == key or known[0] == workflow]
+            for known in again:
+                self._unpublished[known] = self.programs[known] = self._refused.pop(known)[0]
+            await self.publish(storage)
+            return self.find(workflow, version)
 
     def find(self, workflow: Workflow[Any, Any] | str, version: str | None = None) -> Program:
-        """Return the workflow's program. Raises UnknownWorkflow; without a version where several are known, too."""
+        """Return the workflow's program.
+
+        Raises UnknownWorkflow, also without a version where several are known; and DefinitionChanged for one that the
+        storage refused, or that differs from what is registered under its name and version.
+        """
         if isinstance(workflow, Workflow):
-            program = self.programs.get(workflow.key)
-            if program is None or (program.workflow is not workflow and program.workflow.digest != workflow.digest):
+            program = self._lookup(workflow.key)
+            if program is None:
                 raise UnknownWorkflow(workflow.name, workflow.version, tuple(self.programs))
+            if program.workflow is not workflow and program.workflow.digest != workflow.digest:
+                raise _changed(program.definition, Program(workflow, self._default_timeout, self._limits).definition)
             return program if version is None else self.find(workflow.name, version)
-        versions = [v for name, v in self.programs if name == workflow]
+        if type(workflow) is not str:
+            raise InvalidArgument(f"a Workflow or a workflow's name is needed, not {describe(workflow)}")
+        versions = [v for name, v in (*self.programs, *self._refused) if name == workflow]
         if version is None and len(versions) == 1:
             version = versions[0]
-        program = None if version is None else self.programs.get((workflow, version))
+        program = None if version is None else self._lookup((workflow, version))
         if program is None:
             raise UnknownWorkflow(workflow, version, tuple(self.programs))
         return program
+
+    def _lookup(self, key: tuple[str, str]) -> Program | None:
+        if key in self._refused:
+            error = self._refused[key][1]
+            raise DefinitionChanged(error.workflow, error.version, error.difference)
+        return self.programs.get(key)
+
+
+def _changed(known: Definition, changed: Definition) -> DefinitionChanged:
+    return DefinitionChanged(changed.workflow, changed.version, difference(known.graph, changed.graph))

@@ -6,10 +6,12 @@ What was decided and refused is decided again on fresh state from the same outco
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, assert_never
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, assert_never
 
 import anyio
+import anyio.lowlevel
 import msgspec
 
 from stepwell._calls import Calls
@@ -49,8 +51,8 @@ if TYPE_CHECKING:
 __all__ = ["Host", "Run", "Services"]
 
 _MAX_RIDERS: Final = 20
-_HAND_BACK_LIMIT: Final = 5.0
-"""seconds that a hand-back may take once the worker is told to go"""
+_HAND_BACK_LIMIT: Final = 2.5
+"""seconds that a hand-back may take once the worker is told to go, after as much for a commit in flight"""
 _SUSPECT_DELAY: Final = 1.0
 
 logger = logging.getLogger("stepwell")
@@ -96,6 +98,17 @@ class _Gone(Exception):  # noqa: N818 -- not an error: the way out of a run
     """The lease is not ours any more."""
 
 
+@dataclass(slots=True)
+class _InHand:
+    """What has happened and isn't committed yet: user code's outcomes, decided on as often as it takes.
+
+    Its change id stays the same all along, so that a commit which went through unheard is recognised.
+    """
+
+    events: list[Event]
+    terms: Terms
+
+
 class Run:
     """One claimed execution in this worker's hands."""
 
@@ -110,7 +123,8 @@ class Run:
         self._row = stored.row
         self._state: State = None  # type: ignore[assignment] # folded first thing, where a fault in it is caught
         self._calls = Calls(program, services.limits, held, host.threads, host)
-        self._outcome_in_hand: Event | None = None
+        self._in_hand: _InHand | None = None
+        self._move: Move | None = None
 
     async def run(self) -> None:
         """Run it until it is done or given up. Cancellation hands the lease back, shielded and within five seconds."""
@@ -132,27 +146,45 @@ class Run:
         except BaseException:
             await self._give_up()
             raise
-        if held.ending is Ending.LOST:
+        if held.ending is Ending.LOST and self._row.status is Status.RUNNING and not await self._was_cancelled():
             self._host.lease_lost(held, self._row)
 
     async def _go_on(self) -> None:
         while self._row.status is Status.RUNNING:
-            event = await self._next_event()
-            self._outcome_in_hand = event
-            await self._settle(event)
-            self._outcome_in_hand = None
-            self._calls.has_begun = False
+            if anyio.current_effective_deadline() == -math.inf:
+                await anyio.lowlevel.checkpoint()  # begin nothing for a worker that is on its way out
+            await self._settle(await self._next_event())
 
     async def _give_up(self) -> None:
-        """Commit what is in hand, or hand the lease back."""
-        if self._row.status is not Status.RUNNING or self._held.ending in (Ending.LOST, Ending.CANCELLED):
-            return
-        event = self._outcome_in_hand or (Drained() if self._calls.has_begun else HandedBack("drain"))
+        """Commit what is in hand, and hand the lease back."""
         with anyio.move_on_after(_HAND_BACK_LIMIT, shield=True):
             try:
-                await self._settle(event)
+                if self._holds_on() and self._in_hand is not None:
+                    self._in_hand.terms = msgspec.structs.replace(self._in_hand.terms, keep_lease=False)
+                    await self._commit_in_hand(self._decide_again(self._in_hand))
+                if self._holds_on():
+                    await self._settle(Drained() if self._calls.has_begun else HandedBack("drain"))
             except _Gone:
                 return
+            except Exception as error:
+                self._held.end(Ending.LOST)
+                logger.exception("stepwell: execution %s can't be handed back", self._held.id)
+                self._host.trouble(f"{type(error).__name__}: {error}", self._held, self._row)
+
+    def _holds_on(self) -> bool:
+        return self._row.status is Status.RUNNING and self._held.ending not in (Ending.LOST, Ending.CANCELLED)
+
+    async def _was_cancelled(self) -> bool:
+        """Tell whether the storage took the lease away because a client cancelled the execution: no loss, then."""
+        if anyio.current_time() >= self._held.trusted_until:
+            return False
+        with anyio.move_on_after(_HAND_BACK_LIMIT, shield=True):
+            try:
+                stored = await self._services.storage.load(self._held.id)
+            except StorageError:
+                return False
+            return stored is not None and stored.row.status is Status.CANCELLED
+        return False
 
     # -- what is next --------------------------------------------------------------------------------------------------
 
@@ -189,37 +221,55 @@ class Run:
 
     async def _settle(self, event: Event) -> None:
         """Decide what the event implies, let what may ride along, and commit it all. Raises _Gone if the lease is."""
-        terms = Terms(
-            self._services.change_id(), self._host.goes_on(), self._services.max_crashes, self._services.entropy.fraction()
-        )
-        events = [event]
+        services = self._services
+        terms = Terms(services.change_id(), self._host.goes_on(), services.max_crashes, services.entropy.fraction())
+        in_hand = self._in_hand = _InHand([event], terms)
         move = transition(self._workflow, self._state, event, terms)
-        while move.rides and len(events) <= _MAX_RIDERS:
+        while move.rides and len(in_hand.events) <= _MAX_RIDERS:
             ahead = move.ahead(self._state)
             event = self._calls.ride_along(ahead)
-            events.append(event)
+            in_hand.events.append(event)
             move = ride(self._workflow, move, ahead, event, terms)
-        while not await self._commit(move):
-            move = self._decide_again(events, terms)
-        self._row = move.change.row
-        if self._row.status is Status.RUNNING:
-            self._state = self._state.after(move.change)
+        await self._commit_in_hand(move)
 
-    def _decide_again(self, events: list[Event], terms: Terms) -> Move:
+    def _decide_again(self, in_hand: _InHand) -> Move:
         """Decide on fresh state from the same outcomes; a rider that can't ride any more is left for later."""
-        move = transition(self._workflow, self._state, events[0], terms)
-        for event in events[1:]:
+        move = transition(self._workflow, self._state, in_hand.events[0], in_hand.terms)
+        for event in in_hand.events[1:]:
             if not move.rides:
                 break
-            move = ride(self._workflow, move, move.ahead(self._state), event, terms)
+            move = ride(self._workflow, move, move.ahead(self._state), event, in_hand.terms)
         return move
+
+    async def _commit_in_hand(self, move: Move) -> None:
+        while not await self._commit(move):
+            assert self._in_hand is not None
+            move = self._decide_again(self._in_hand)
+
+    # -- as the holder of a lease (`_commits.Holder`) --
+
+    def is_trusted(self) -> bool:
+        """Tell whether nobody else can have the lease yet, by this process's own clock."""
+        return self._held.is_trusted()
+
+    def landed(self) -> None:
+        """Go on from what was committed."""
+        assert self._move is not None
+        change = self._move.change
+        self._stand(change.row, self._state.after(change) if change.row.status is Status.RUNNING else self._state)
+
+    def _stand(self, row: Row, state: State) -> None:
+        self._row, self._state = row, state
+        self._in_hand = None
+        self._calls.has_begun = False
 
     async def _commit(self, move: Move) -> bool:
         """Commit; return False where fresh state calls for another decision. Raises _Gone if the lease is lost."""
         services = self._services
+        self._move = move
         is_known = True
         try:
-            if await services.commits.commit(move.unit, self._held):
+            if await services.commits.commit(move.unit, self):
                 return True
         except NotTrusted:
             self._held.end(Ending.LOST)
@@ -231,18 +281,27 @@ class Run:
         if stored is None:
             self._held.end(Ending.LOST)
             raise _Gone
-        change = move.change
+        row, change = stored.row, move.change
+        is_ours = row.token == self._held.token and row.status is Status.RUNNING
         if len(stored.journal) > change.expects and stored.journal[change.expects].change == change.id:
-            services.committed(move.unit)  # it went through; only the answer was lost
+            self.landed()  # only the answer was lost
+            services.committed(move.unit)
+            if is_ours:
+                self._stand(row, State.of(stored))
+            elif self._row.status is Status.RUNNING:
+                self._lose(row)
             return True
-        if stored.row.token != self._held.token or stored.row.status is not Status.RUNNING:
-            self._held.end(Ending.CANCELLED if stored.row.status is Status.CANCELLED else Ending.LOST)
-            raise _Gone
+        if not is_ours:
+            self._lose(row)
         if not is_known:
             await self._pause()
         self._state = State.of(stored)
-        self._row = stored.row
+        self._row = row
         return False
+
+    def _lose(self, row: Row) -> NoReturn:
+        self._held.end(Ending.CANCELLED if row.status is Status.CANCELLED else Ending.LOST)
+        raise _Gone
 
     async def _insist(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Ask the storage until it answers, for as long as the lease is trusted."""

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
+_ROUNDING = 2e-6
+"""seconds: the storage counts whole microseconds, and who comes one too early would come again only at the next poll"""
 _EAR_PAUSE = 1.0
 """seconds before hints are asked for again from a storage that failed to give them"""
 
@@ -129,7 +131,7 @@ class Session:
                 self.wakeups.ring()
                 continue
             if item.due is not None and item.due.after is not None:
-                self.wakeups.ring(item.due.after)
+                self.wakeups.ring(item.due.after + _ROUNDING if item.due.after else 0.0)
             if item.row.status.is_terminal:
                 self._ended(item.row)
             if self._listeners.is_needed:

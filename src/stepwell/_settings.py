@@ -8,6 +8,7 @@ from typing import Final
 
 from stepwell._checks import InvalidArgument, check_name
 from stepwell._execution import to_microseconds
+from stepwell._failure import describe
 from stepwell._limits import Limits
 from stepwell._model import NOW, Moment
 from stepwell._retry import Seconds, seconds
@@ -55,6 +56,8 @@ class Settings:
             raise InvalidArgument("default_timeout must be above 0 seconds, or None for no limit")
         if type(max_crashes) is not int or max_crashes < 0:
             raise InvalidArgument(f"max_crashes must be a whole number from 0, not {max_crashes!r}")
+        if not isinstance(limits, Limits):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
+            raise InvalidArgument(f"limits must be Limits(...), not {describe(limits)}")
         checked = "engine" if name is None else check_name(name, "the engine's name")
         return cls(Timing(length, every, margin), timeout, max_crashes, limits, checked)
 
@@ -74,3 +77,11 @@ def positive(value: int, what: str) -> int:
     if type(value) is not int or value < 1:
         raise InvalidArgument(f"{what} must be a whole number above 0, not {value!r}")
     return value
+
+
+def step_name(step: object) -> str:
+    """Return the name of a step that is given by its handle or by its name. Raises InvalidArgument."""
+    name = getattr(step, "name", step)
+    if type(name) is not str:
+        raise InvalidArgument(f"a wait is named by its handle or its name, not {describe(step)}")
+    return name

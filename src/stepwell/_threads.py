@@ -6,6 +6,8 @@ recorded, and it keeps its place among the bounded number until it ends.
 
 from __future__ import annotations
 
+from enum import Enum
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Threads"]
+
+
+class _Stage(Enum):
+    """How far a function got on its way through a thread."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    ENDED = "ended"
+    LEFT = "left"
 
 
 class Threads:
@@ -42,27 +53,31 @@ class Threads:
         *abandoned* is then called, in the loop, before the cancellation goes on.
         """
         loop = anyio.lowlevel.current_token()
-        has_left = False
-        has_ended = False
+        lock = Lock()
+        stage = _Stage.WAITING
+
+        def move(to: _Stage) -> _Stage:
+            """Go to a stage and return the one before; the thread and the loop do so at the same time."""
+            nonlocal stage
+            with lock:
+                before, stage = stage, to
+            return before
 
         def call() -> Any:
-            nonlocal has_ended
+            if move(_Stage.RUNNING) is _Stage.LEFT:  # the caller was gone before this thread began
+                return None
             try:
                 return function(argument)
             finally:
-                has_ended = True
-                if has_left:
+                if move(_Stage.ENDED) is _Stage.LEFT:
                     self._give_back_from_thread(ticket, loop)
 
         try:
             return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=CapacityLimiter(1))
-        except BaseException:
-            if not has_ended:
-                has_left = True
-                abandoned()
-            raise
         finally:
-            if not has_left:
+            if move(_Stage.LEFT) is _Stage.RUNNING:
+                abandoned()
+            else:
                 self.give_back(ticket)
 
     def _give_back_from_thread(self, ticket: object, loop: anyio.lowlevel.EventLoopToken) -> None:

@@ -6,9 +6,9 @@ import sys
 from enum import Enum
 from typing import Any
 
-if sys.version_info >= (3, 13):
+if sys.version_info >= (3, 13):  # pragma: no cover
     from typing import TypeVar
-else:
+else:  # pragma: no cover
     from typing_extensions import TypeVar
 
 __all__ = [

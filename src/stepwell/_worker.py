@@ -41,6 +41,9 @@ __all__ = ["Timing", "Worker"]
 
 _CLAIM_LIMIT: Final = 5.0
 """seconds"""
+_BACKOFF: Final = 0.1
+_MAX_BACKOFF: Final = 10.0
+"""seconds between two claims from a storage that is away, however long the poll interval"""
 _HINTS_EVERY: Final = 0.05
 """seconds between two looks that hints from elsewhere bring about while all slots are taken"""
 
@@ -78,6 +81,8 @@ class Worker:
         self._single_step = single_step
         self._is_stopping = False
         self._running = 0
+        self._failures = 0
+        """claims in a row that failed"""
         self._suspect: Held | None = None
         self._bell = Bell()
         self._asked_at = 0.0
@@ -88,7 +93,7 @@ class Worker:
             lease=timing.lease,
             renew_every=timing.renew_every,
             margin=timing.margin,
-            unknown=self._lost_claims.append,
+            unknown=self._tell_unknown,
             stubborn=self._tell_stubborn,
             failed=lambda error: self.trouble(f"leases can't be renewed: {error}"),
         )
@@ -118,6 +123,10 @@ class Worker:
             return Event(kind, None, worker=self.id, message=message)
         summary = Summary.of(row)
         return Event(kind, summary, row.step, row.visit, row.attempt, self.id, message=message, revision=row.revision)
+
+    def _tell_unknown(self, lease: Lease) -> None:
+        self._lost_claims.append(lease)
+        self._bell.ring()
 
     def _tell_stubborn(self, held: Held) -> None:
         self.trouble(
@@ -180,12 +189,15 @@ class Worker:
         """Claim as many executions as there are free slots; return whether there may be more that are due."""
         free = self._concurrency - self._running
         try:
-            await self._registry.publish(self._services.storage)
-            await self._hand_back_lost_claims()
+            with anyio.fail_after(_CLAIM_LIMIT):
+                await self._registry.publish(self._services.storage)
+                await self._hand_back_lost_claims()
             claimed = await self._ask(free)
-        except StorageError as error:
-            self.trouble(f"nothing can be claimed: {error}")
+        except (StorageError, TimeoutError) as error:
+            self._failures += 1
+            self.trouble(f"nothing can be claimed: {str(error) or 'the storage does not answer'}")
             return False
+        self._failures = 0
         for stored, sent_at in claimed:
             self._start(steps, stored, sent_at)
         return len(claimed) == free
@@ -231,11 +243,15 @@ class Worker:
         try:
             await run.run()
         finally:
+            is_awaited = self._running >= self._concurrency or self._suspect is held or self._is_stopping
             self.leases.drop(held)
             if self._suspect is held:
                 self._suspect = None
             self._running -= 1
-            self._bell.ring()
+            if is_awaited:
+                self._bell.ring()
+            if held.ending is Ending.LOST:
+                self._bell.ring(self._timing.lease)  # by then it has lapsed
 
     async def _wait(self, poll_interval: float, *, may_be_more: bool) -> None:
         """Wait until there is something to claim for: a wake-up, a slot if more is due, or the time to poll.
@@ -243,6 +259,8 @@ class Worker:
         A worker whose slots are all taken lets local hints pass, and asks after hints from elsewhere (a lease of its own
         may have been taken away) now and then.
         """
+        if self._failures:
+            poll_interval = min(poll_interval, _BACKOFF * 2 ** min(self._failures, 10), _MAX_BACKOFF)
         jittered = poll_interval * (0.75 + 0.5 * self._services.entropy.fraction())
         end = anyio.current_time() + jittered
         if not may_be_more:

@@ -1,5 +1,7 @@
 """The file of an SQLite storage: opened, refused with a reason, watched, closed."""
 
+# ruff: noqa: ASYNC240 -- files are what this is about, and nothing else runs meanwhile
+
 from __future__ import annotations
 
 import os
@@ -8,6 +10,7 @@ import stat
 import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import anyio
 import pytest
@@ -97,7 +100,7 @@ async def test_a_storage_is_not_opened_twice_at_once(path: Path) -> None:
 
 async def test_a_storage_that_could_not_be_opened_may_be_tried_again(tmp_path: Path) -> None:
     storage = SQLiteStorage(tmp_path / "later" / "flows.db")
-    with pytest.raises(StorageError, match="there is no folder .*later; create it first"):
+    with pytest.raises(StorageError, match=r"there is no folder .*later; create it first"):
         await storage.__aenter__()
     (tmp_path / "later").mkdir()
     async with storage:
@@ -116,6 +119,10 @@ async def test_a_folder_is_refused(tmp_path: Path) -> None:
 async def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     assert "there is no folder" in await refusal(tmp_path / "missing" / "flows.db")
     assert not (tmp_path / "missing").exists()
+
+
+async def test_a_file_that_can_not_be_created_is_refused(tmp_path: Path) -> None:
+    assert "the file can't be created: File name too long" in await refusal(tmp_path / ("x" * 300))
 
 
 async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
@@ -222,13 +229,17 @@ async def test_a_fork_can_not_use_its_parents_connections(path: Path, monkeypatc
 
 
 async def test_a_file_without_a_wal_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    connect = sqlite3.connect
+    connect: Any = sqlite3.connect
 
     class Shared(sqlite3.Connection):
         """As on a file system without shared memory: the journal stays as it is."""
 
-        def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
-            return super().execute(sql.replace("journal_mode = WAL", "journal_mode = DELETE"), *parameters)  # type: ignore[arg-type]
+        def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+            return super().execute(sql.replace("journal_mode = WAL", "journal_mode = DELETE"), parameters)
 
-    monkeypatch.setattr(sqlite3, "connect", lambda *args, **kwargs: connect(*args, **kwargs, factory=Shared))  # type: ignore[call-overload]
+    def connect_shared(*args: Any, **settings: Any) -> sqlite3.Connection:
+        connection: Shared = connect(*args, **settings, factory=Shared)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect_shared)
     assert "can't keep a write-ahead log here (it says 'delete')" in await refusal(path)

@@ -174,4 +174,6 @@ def test_a_context_made_by_hand_logs_nowhere(caplog: pytest.LogCaptureFixture) -
 
 
 def test_an_outcome_is_a_value() -> None:
-    assert Outcome("succeeded", Order(1), id="e/s") == Outcome("succeeded", Order(1), id="e/s")
+    assert Outcome("succeeded", Order(1), id="e/s") == Outcome[Order]("succeeded", Order(1), id="e/s")
+    with pytest.raises(AttributeError):
+        Outcome("failed").status = "succeeded"  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]

@@ -51,11 +51,11 @@ class Table:
     @property
     def is_whole(self) -> bool:
         """Whether no edge is lost."""
-        return not self.broken and not self.incomplete
+        return not self.broken and not self.incomplete and not self.namesakes
 
     def may_end(self, name: str) -> bool:
         """Whether a step has no edges, or lost some, so that nobody knows what follows it."""
-        return name not in self.routes or name in self.broken or name in self.incomplete
+        return name not in self.routes or name in self.broken or name in self.incomplete or name in self.namesakes
 
     def tell(self, code: str, step: str | None, message: str) -> None:
         """Add a problem."""
@@ -138,6 +138,7 @@ def _add_edges(edge: Edges[Any, Any, Any], table: Table, sources: set[str]) -> N
         )
     if source.name in table.routes and table.steps[source.name] is source:
         table.tell("duplicate-edges", source.name, "is given edges twice; put all of them into one .then(…) or .to(…)")
+        table.incomplete.add(source.name)
     routes = table.routes.setdefault(source.name, {})
     table.problems += edge.problems
     if edge.problems:
@@ -256,7 +257,7 @@ def check_graph(start: str, table: Table) -> Iterator[Problem]:
         for name, targets in successors.items()
         if table.steps[name].max_visits == 1
     }
-    for cycle in cycles(once):
+    for cycle in cycles(once) if not table.namesakes else ():
         shown = cycle if len(cycle) <= _LISTED else [*cycle[:_LISTED], "…", cycle[-1]]
         message = f"the cycle {' → '.join(shown)} has no bound; give one of its steps max_visits=n"
         yield Problem("unbounded-cycle", cycle[0], message)

@@ -240,7 +240,7 @@ class Fail(Step[InputT_contra, Never], Generic[InputT_contra, ReturnT_co]):
         return result
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # no slots: a frozen class with slots can't be made by way of its subscript
 class Edges(Generic[SourceT_contra, InputT_contra, ResultT_co]):
     """All edges that leave one step, as its `then` or `to` made them; checked when the workflow is made."""
 

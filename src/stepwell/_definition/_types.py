@@ -11,7 +11,7 @@ import inspect
 import types
 import typing
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, EnumType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from stepwell._definition._handlers import function_of, signature
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _AWAITABLES: Final = (collections.abc.Awaitable, collections.abc.Coroutine, types.CoroutineType)
+_OPEN: Final = (Any, object)  # `Any` is a class from Python 3.11 on
 _UNIONS: Final = (Union, types.UnionType)
 
 
@@ -120,10 +121,10 @@ def declared_routes(annotation: Any) -> tuple[str, ...] | None:
     for part in _parts(annotation):
         if get_origin(part) is Literal:
             routes.update(dict.fromkeys(map(route_label, get_args(part))))
-        elif part is Any or part is object or not isinstance(part, type) or issubclass(part, str) and not _is_enum(part):
-            return None
-        elif _is_enum(part):
+        elif isinstance(part, EnumType) and len(part) > 0:
             routes.update(dict.fromkeys(map(route_label, part)))
+        elif not isinstance(part, type) or part in _OPEN or issubclass(part, str | Enum):
+            return None
         else:
             message = f"its return annotation allows {part.__name__}; a route is a string or an Enum member"
             raise TypeError(message)

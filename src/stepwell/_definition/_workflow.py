@@ -175,7 +175,7 @@ class Workflow(Generic[InputT, OutT]):
         """Show name, version and size."""
         return f"<Workflow {self.name} {self.version}: {len(self.steps)} steps>"
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch
 
         def __setattr__(self, name: str, value: object) -> None:
             """Refuse: a definition never changes."""

@@ -213,6 +213,8 @@ class Draft:
         before = self.state.row
         if self.status not in LEGAL[before.status]:
             raise IllegalTransition(before.id, before.status, self.status)
+        # A client's signal lies in the same unit: its Deposit guards the counter, and raises it.
+        is_with_deposit = bool(self.uses) and before.status is Status.SUSPENDED
         row = _replace(
             before,
             status=self.status,
@@ -233,7 +235,7 @@ class Draft:
             entries=tuple(self.entries),
             due=self.due,
             timer=self.timer,
-            signals=before.signals if self.guards_signals else None,
+            signals=before.signals if self.guards_signals and not is_with_deposit else None,
             uses=self.uses,
             discards=self.discards,
         )

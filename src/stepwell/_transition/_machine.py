@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import msgspec
 
-from stepwell._errors import StepCrashed, VisitsExceeded
+from stepwell._errors import IllegalTransition, StepCrashed, VisitsExceeded
 from stepwell._failure import failure_of
 from stepwell._model import NEVER, NOW, Change, Kind, Moment, Status
 from stepwell._retry import Retry
@@ -48,6 +48,8 @@ _RIDERS: Final = frozenset({"decision", "succeed", "fail"})
 def transition(workflow: Workflow[Any, Any], state: State, event: Event, terms: Terms) -> Move:
     """Return all that *event* implies for an execution in *state*. Raises IllegalTransition where it can't happen."""
     draft = Draft(workflow, state, terms)
+    if not _can_happen(event, draft.status):
+        raise IllegalTransition(state.row.id, draft.status, f"what follows {type(event).__name__}")
     match event:
         case Returned() | Chose() | Ended() | Asked() | Raised():
             _attempt_ended(draft, event)
@@ -93,6 +95,17 @@ def catch_route(workflow: Workflow[Any, Any], step: str, error: type[BaseExcepti
     return None
 
 
+def _can_happen(event: Event, status: Status) -> bool:
+    """Tell whether it can happen there: what a worker reports, only to what it runs; a signal, also to an open wait."""
+    match event:
+        case Paused() | Resumed() | Cancelled():
+            return True  # the table has the last word
+        case Signalled():
+            return status in {Status.RUNNING, Status.SUSPENDED}
+        case _:
+            return status is Status.RUNNING
+
+
 def _attempt_ended(draft: Draft, event: Returned | Chose | Ended | Asked | Raised) -> None:
     match event:
         case Returned(output):
@@ -113,12 +126,14 @@ def _attempt_ended(draft: Draft, event: Returned | Chose | Ended | Asked | Raise
 
 def _suspension_ended(draft: Draft, event: Signalled | TimerFired | ChildEnded) -> None:
     match event:
+        case TimerFired() if draft.has_signal():
+            _stay_suspended(draft)  # a signal that was accepted before this commit has won
         case Signalled(id, payload, route):
             draft.uses = (id,)
             draft.note(Kind.STEP_RESUMED, ref=id, payload=payload, route=route)
             _follow(draft, route)
         case TimerFired():
-            draft.guards_signals = True  # a signal accepted before this commit has won
+            draft.guards_signals = True
             draft.note(Kind.STEP_RESUMED, route="timeout")
             _follow(draft, "timeout")
         case ChildEnded(status, outcome):
@@ -141,15 +156,11 @@ def _lease_given_up(draft: Draft, event: Lost | Drained | HandedBack | StillSusp
         case HandedBack(_, delay):
             _hand_back(draft, delay)
         case StillSuspended():
-            _take_back_attempt(draft)
-            draft.note(Kind.RELEASED, ref=Status.SUSPENDED)
-            draft.guards_signals = True
-            draft.stand(Status.SUSPENDED, draft.back_to_timer())
+            _stay_suspended(draft)
         case Opened():
             _open_wait(draft, draft.definition)
         case Halted():
-            _take_back_attempt(draft)
-            _pause_at(draft, Status.SUSPENDED if _is_open(draft) else Status.QUEUED)
+            _halt(draft)
         case _:
             assert_never(event)
 
@@ -190,7 +201,8 @@ def _arrive(draft: Draft, step: Step[Any, Any]) -> None:
     draft.step, draft.visit, draft.attempt = step.name, (known.visits if known else 0) + 1, 0
     draft.timer = NEVER
     if draft.visit > step.max_visits:
-        _fail(draft, VisitsExceeded(draft.workflow.name, step.name, step.max_visits), "visits_exceeded")
+        error = VisitsExceeded(draft.workflow.name, step.name, step.max_visits)
+        _fail_step(draft, _failure(error, "visits_exceeded"), None)  # no catch: the bound of a loop is not to be got round
     elif step.kind == "wait":
         draft.attempt = 1
         _open_wait(draft, step)
@@ -198,7 +210,8 @@ def _arrive(draft: Draft, step: Step[Any, Any]) -> None:
         _pause_at(draft, Status.QUEUED)
     else:
         _begin_attempt(draft)
-        draft.rides = step.kind in _RIDERS and not step.is_async and not draft.state.history.has_lost
+        is_ours = draft.state.row.status is Status.RUNNING
+        draft.rides = is_ours and step.kind in _RIDERS and not step.is_async and not draft.state.history.has_lost
 
 
 def _begin_attempt(draft: Draft) -> None:
@@ -285,12 +298,6 @@ def _retry_or_fail(draft: Draft, event: Raised) -> None:
         draft.stand(Status.WAITING, draft.timer)
 
 
-def _fail(draft: Draft, error: Exception, code: str) -> None:
-    """Fail the step for a reason of the engine's own."""
-    failure = msgspec.json.encode(failure_of(error, code=code)).decode()
-    _fail_step(draft, failure, catch_route(draft.workflow, draft.step or "", type(error)))
-
-
 def _fail_step(draft: Draft, failure: str, route: str | None) -> None:
     """Fail the step for good: to the step that catches the error, or else to the end."""
     draft.note(Kind.STEP_FAILED, payload=failure, route=route)
@@ -316,29 +323,60 @@ def _take_back_attempt(draft: Draft) -> None:
         draft.attempt -= 1
 
 
+def _back(draft: Draft) -> Status:
+    """Return where an execution stands whose claim comes to nothing."""
+    return Status.SUSPENDED if _is_open(draft) else Status.QUEUED
+
+
 def _hand_back(draft: Draft, delay: float) -> None:
     """Give the claim up: to be looked at again at once or, after a *delay*, by whoever comes then."""
     _take_back_attempt(draft)
-    if delay > 0:
-        back, due = Status.WAITING, Moment(after=delay)
-    else:
-        back, due = (Status.SUSPENDED if _is_open(draft) else Status.QUEUED), NOW
+    if draft.pausing:
+        _pause_at(draft, _back(draft))
+        return
+    back, due = (Status.WAITING, Moment(after=delay)) if delay > 0 else (_back(draft), NOW)
     draft.note(Kind.RELEASED, ref=back)
     draft.stand(back, due)
+
+
+def _stay_suspended(draft: Draft) -> None:
+    """Go on waiting; at once due again where a signal or the child's end came while the worker looked."""
+    _take_back_attempt(draft)
+    if draft.pausing:
+        _pause_at(draft, Status.SUSPENDED)
+        return
+    draft.note(Kind.RELEASED, ref=Status.SUSPENDED)
+    draft.guards_signals = True
+    has_news = draft.has_signal() or draft.state.history.is_woken
+    draft.stand(Status.SUSPENDED, NOW if has_news else draft.back_to_timer())
+
+
+def _halt(draft: Draft) -> None:
+    """Pause before the attempt begins; where the pause was taken back meanwhile, see to what the claim was for."""
+    if draft.state.history.found is Status.RUNNING and not draft.pausing:
+        _suspect_or_crash(draft)
+    else:
+        _hand_back(draft, 0)
 
 
 def _suspect_or_crash(draft: Draft) -> None:
     """An attempt was lost: try again after a while, unless it was lost as a suspect too often.
 
     The first loss makes the execution a suspect and counts for nothing: it may have been the neighbour of the step that
-    took the worker down.
+    took the worker down. Only with `max_crashes=0` is the first the last.
     """
     lost = draft.history.lost if draft.history else 0
-    if lost > draft.terms.max_crashes:
-        draft.attempt -= 1
-        _fail(draft, StepCrashed(draft.workflow.name, draft.step or "", lost), "crashed")
-    else:
+    if lost <= draft.terms.max_crashes:
         _hand_back(draft, _SUSPECT_BACKOFF.delay(lost, draft.terms.random))
+        return
+    _take_back_attempt(draft)
+    error = StepCrashed(draft.workflow.name, draft.step or "", lost)
+    _fail_step(draft, _failure(error, "crashed"), catch_route(draft.workflow, draft.step or "", type(error)))
+
+
+def _failure(error: Exception, code: str) -> str:
+    """Return a failure of the engine's own making as JSON text."""
+    return msgspec.json.encode(failure_of(error, code=code)).decode()
 
 
 # -- what clients ask for ----------------------------------------------------------------------------------------------
@@ -346,15 +384,17 @@ def _suspect_or_crash(draft: Draft) -> None:
 
 def _resume(draft: Draft, attempts: int) -> None:
     history = draft.state.history
-    if draft.status is Status.RUNNING:
+    if draft.status is Status.RUNNING and draft.pausing:
         draft.pausing = False
         draft.note(Kind.RESUMED, ref=Status.RUNNING)
-    elif draft.status is Status.FAILED:
-        _resume_failed(draft, history.failed_step or "", attempts)
-    else:
+    elif draft.status is Status.FAILED and history.failed_step is not None:
+        _resume_failed(draft, history.failed_step, attempts)
+    elif draft.status is Status.PAUSED:
         back = history.found or Status.QUEUED
         draft.note(Kind.RESUMED, ref=back)
         draft.stand(back, _due_after_pause(draft, back))
+    else:
+        raise IllegalTransition(draft.state.row.id, draft.status, "resumed")
 
 
 def _resume_failed(draft: Draft, step: str, attempts: int) -> None:

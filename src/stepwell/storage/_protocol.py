@@ -65,7 +65,7 @@ class Lifeline(Protocol):
 
 
 class Storage(Protocol):
-    """Keeps executions, their journals and their signals. An async context manager; used between enter and exit only."""
+    """Keeps executions, their journals and their signals. An async context manager, used inside only."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -86,9 +86,10 @@ class Storage(Protocol):
         """Commit each unit whole or not at all; return for each whether it was committed.
 
         No two units of one call touch the same execution. A unit is refused (False) when any guard in it doesn't hold:
-        a Change whose `expects` isn't the stored revision, whose `signals` (if given) isn't the stored counter, or which
-        creates an id that exists; a Deposit whose execution is unknown or terminal, whose `expects` isn't the stored
-        counter, or whose signal id was used before in that execution. One refused unit doesn't affect the others.
+        a Change whose `expects` isn't the stored revision, whose `signals` (if given) isn't the stored counter, or
+        which creates an id that exists; a Deposit whose execution is unknown or terminal, whose `expects` isn't the
+        stored counter, or whose signal id was used before in that execution. One refused unit doesn't affect the
+        others.
 
         A committed Change appends its entries (`seq` from `expects` + 1, all with the Change's id and the same time),
         and stores its row with the revision of the last of them. `due` and `timer` become times by the storage's clock;
@@ -97,7 +98,7 @@ class Storage(Protocol):
         Workflow, version, parent, tags, metadata and input are those of the first commit. Signals that it uses or
         discards are marked so.
 
-        The items of one unit are applied in their order; the guards of all are judged by what was stored before it.
+        The items of one unit are applied in their order, and no guard among them depends on an item before it.
 
         When the call returns, what was committed survives the death of the process (SQLite and Postgres: of the
         machine). Raises StorageError, after which each unit may have been committed or not.
@@ -117,8 +118,8 @@ class Storage(Protocol):
         """Lease up to *limit* due executions of these workflows to *worker* for *lease* seconds, longest due first.
 
         Due is what has `due_at` at or before now. Two callers never receive the same execution while its lease runs.
-        No execution of a workflow and version that isn't named is touched. Each workflow that has due work gets at least
-        one place as long as *limit* allows.
+        No execution of a workflow and version that isn't named is touched. Each workflow that has due work gets at
+        least one place as long as *limit* allows.
 
         A claim raises `token` and `revision` by one, sets the status to running, the worker, and `due_at` to the end of
         the lease; raises `attempt` by one unless the execution was suspended; and appends one `execution.claimed` entry

@@ -1,5 +1,7 @@
 """Open a database that, or whose folder, can't be written to; print why that is refused."""
 
+# ruff: noqa: T201, ASYNC240 -- it prints to the test, and nothing else runs here
+
 from __future__ import annotations
 
 import os

@@ -157,7 +157,12 @@ class _Plan:
         ended_at = now if status in _ENDED else None
         after = revision + len(change.entries)
         stands = (status, row.step, row.visit, row.attempt, after, row.token, due_at, timer_at, row.worker, row.pausing)
-        kept = (json(row.tags) if row.tags else "[]", json(row.metadata) if row.metadata else "{}", row.output, row.error)
+        kept = (
+            json(row.tags) if row.tags else "[]",
+            json(row.metadata) if row.metadata else "{}",
+            row.output,
+            row.error,
+        )
         if before is None:
             identity = (row.id, row.workflow, row.version)
             writes.append((_CREATE, (*identity, *stands, 0, row.parent, *kept, now, now, ended_at)))
@@ -214,7 +219,10 @@ def _line(id: str, seq: int, entry: Entry, change: str, now: int) -> tuple[Any, 
 def _standings(connection: sqlite3.Connection, units: Iterable[Unit]) -> dict[str, _Standing]:
     ids = [part.row.id if isinstance(part, Change) else part.id for unit in units for part in unit]
     (found,) = connection.execute(_STANDINGS, (json(ids),)).fetchone()
-    return {id: _Standing(*columns) for id, *columns in _FOUND.decode(found)}
+    return {
+        id: _Standing(revision, signals, status, step, due_at, timer_at)
+        for id, revision, signals, status, step, due_at, timer_at in _FOUND.decode(found)
+    }
 
 
 def _taken(connection: sqlite3.Connection, units: Iterable[Unit]) -> set[tuple[str, str]]:

@@ -145,16 +145,17 @@ class DatabaseFile:
         if self.name in ("", ":memory:"):
             msg = "an SQLite storage needs a file; for one that lives in memory use MemoryStorage()"
             raise StorageError(msg)
-        if self._path.is_dir():
+        if os.path.isdir(self._path):
             msg = "this is a folder; name a file in it"
             raise StorageError(msg)
-        if not self._path.parent.is_dir():
+        if not os.path.isdir(self._path.parent):
             msg = f"there is no folder {self._path.parent}; create it first"
             raise StorageError(msg)
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _OWNER_ONLY))
         except FileExistsError:
-            pass
+            if not os.access(self._path, os.W_OK):  # SQLite would open it all the same, to be read only
+                raise StorageError(_CURES[sqlite3.SQLITE_READONLY]) from None
         except OSError as error:
             msg = f"the file can't be created: {error.strerror}"
             raise StorageError(msg) from error

@@ -35,6 +35,8 @@ class Readers:
     async def select(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Return all rows of one statement. Raises StorageError."""
         async with self._places:
+            if self._is_closed:
+                raise StorageError(f"{self._file.name}: the storage was closed")
             try:
                 self._file.check()
                 connection = self._idle.pop() if self._idle else await self._open()
@@ -42,13 +44,13 @@ class Readers:
             except (sqlite3.Error, StorageError) as error:
                 raise self._file.error(error) from error
             self._idle.append(connection)
-        if self._is_closed:
-            await self.close()
-        return rows
+            return rows
 
     async def close(self) -> None:
-        """Close the connections: those that are idle now, and the others when they become so."""
+        """Wait for those who read, refuse those who come later, and close the connections."""
         self._is_closed = True
+        for _ in range(_CONNECTIONS):
+            await self._places.acquire()
         while self._idle:
             await self._idle.pop().close()
 

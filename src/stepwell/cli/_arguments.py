@@ -1,0 +1,120 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import importlib.util
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from stepwell import Status
+from stepwell.cli._database import default_path
+from stepwell.cli._demo import demo
+from stepwell.cli._errors import CommandError
+from stepwell.cli._inspect import list_executions, show_execution
+from stepwell.cli._signal import send_signal
+
+__all__ = ["parsed"]
+
+
+def parsed(argv: Sequence[str] | None) -> Namespace:
+    """Return the arguments, with the function that does what they ask for as `run`. Raises SystemExit, as argparse does."""
+    parser = ArgumentParser(prog="stepwell", description="Durable workflows: try them, look at them, signal them.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_demo(commands)
+    _add_signal(commands)
+    _add_list(commands)
+    _add_show(commands)
+    return parser.parse_args(argv)
+
+
+def _add_demo(commands: Any) -> None:
+    parser = _added(commands, "demo", "run a real import as a workflow; kill it, start it again, and it goes on", _demo)
+    parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio", help="what it runs on (asyncio)")
+    parser.add_argument("--yes", action="store_true", help="approve the problems that are found")
+    parser.add_argument(
+        "--pace", type=_pace, default=1.0, metavar="FACTOR", help="how slow the slow step is, 0 to 10 (1)"
+    )
+
+
+def _add_signal(commands: Any) -> None:
+    parser = _added(commands, "signal", "send a signal to a step that waits for one", _signal)
+    parser.add_argument(
+        "--app", metavar="MODULE:NAME", help="your workflow, or a list of them; not needed for the demo's workflow"
+    )
+    parser.add_argument("execution", metavar="EXECUTION", help="the execution's id")
+    parser.add_argument("step", metavar="STEP", help="the name of the step that waits")
+    parser.add_argument("payload", metavar="JSON", nargs="?", default="null", help="what to send (null)")
+
+
+def _add_list(commands: Any) -> None:
+    parser = _added(commands, "list", "list executions, newest first", _list)
+    parser.add_argument(
+        "--status", action="append", choices=[str(status) for status in Status], help="only these; may be repeated"
+    )
+    parser.add_argument("--limit", type=_limit, default=20, metavar="N", help="at most so many, 1 to 1000 (20)")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_show(commands: Any) -> None:
+    parser = _added(commands, "show", "show one execution and its steps", _show)
+    parser.add_argument("execution", metavar="EXECUTION", help="the execution's id")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _added(commands: Any, name: str, purpose: str, run: Callable[[Namespace], int]) -> ArgumentParser:
+    parser: ArgumentParser = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+    shown = str(default_path()).replace("%", "%%")
+    parser.add_argument("--db", type=Path, default=default_path(), metavar="PATH", help=f"the database ({shown})")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _pace(text: str) -> float:
+    return _number(text, float, 0, 10)
+
+
+def _limit(text: str) -> int:
+    return _number(text, int, 1, 1000)
+
+
+def _number(text: str, kind: Callable[[str], Any], low: int, high: int) -> Any:
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not low <= number <= high:
+        raise ArgumentTypeError(f"must be a number from {low} to {high}, not {text!r}")
+    return number
+
+
+def _demo(arguments: Namespace) -> int:
+    if arguments.backend == "trio" and importlib.util.find_spec("trio") is None:
+        raise CommandError("Trio is not installed; install it with: pip install 'stepwell[trio]'")
+    return _ran(lambda: demo(arguments.db, approve=arguments.yes, pace=arguments.pace), arguments.backend)
+
+
+def _signal(arguments: Namespace) -> int:
+    return _ran(
+        lambda: send_signal(arguments.db, arguments.execution, arguments.step, arguments.payload, app=arguments.app)
+    )
+
+
+def _list(arguments: Namespace) -> int:
+    return _ran(
+        lambda: list_executions(arguments.db, statuses=arguments.status, limit=arguments.limit, as_json=arguments.json)
+    )
+
+
+def _show(arguments: Namespace) -> int:
+    return _ran(lambda: show_execution(arguments.db, arguments.execution, as_json=arguments.json))
+
+
+def _ran(work: Callable[[], Awaitable[int]], backend: str = "asyncio") -> int:
+    async def run() -> int:
+        return await work()
+
+    return anyio.run(run, backend=backend)
