@@ -24,6 +24,7 @@ from stepwell._errors import SpuriousCancellation, StepTimedOut, UnknownRoute
 from stepwell._execution import idempotency_key, merged_data
 from stepwell._failure import failure_of
 from stepwell._leases import Ending
+from stepwell._own_task import call_in_own_task
 from stepwell._program import Failures, Outputs
 from stepwell._transition import Asked, Chose, Ended, Raised, Returned, Signalled
 
@@ -157,7 +158,7 @@ class Calls:
 
     async def _invoke(self, step: Any, arguments: tuple[Any, ...], ticket: object | None, row: Row) -> Any:
         if step.is_async:
-            return await step.function(*arguments)
+            return await call_in_own_task(step.function, arguments, f"stepwell {row.id} {step.name}")
         if ticket is None:
             return self._call_in_line(step, arguments)
         return await self._threads.run(

@@ -42,7 +42,7 @@ class Holder(Protocol):
         ...
 
 
-class NotTrusted(Exception):  # noqa: N818 -- not an error: the lease ran out before the unit was sent
+class NotTrusted(Exception):  # not an error: the lease ran out before the unit was sent
     """Raised to a committer whose lease ran out before its unit was sent. Nothing of it was written."""
 
 
@@ -72,6 +72,9 @@ class Commits:
         self._committed = committed
         self._queue: deque[_Pending] = deque()
         self._gathered = anyio.Event()
+        self._sending: list[_Pending] = []
+        self._idle = anyio.Event()
+        self._closed: Exception | None = None
 
     async def commit(self, unit: Unit, holder: Holder | None = None) -> bool:
         """Commit *unit* whole or not at all; return whether it was.
@@ -80,6 +83,8 @@ class Commits:
         StorageError, after which the unit may be committed or not, and NotTrusted if the lease of its *holder* ran out
         before it was sent.
         """
+        if self._closed is not None:
+            raise self._closed
         pending = _Pending(unit, holder)
         self._queue.append(pending)
         self._gathered.set()
@@ -100,9 +105,26 @@ class Commits:
         """Commit until cancelled."""
         while True:
             if not self._queue:
+                self._idle.set()
                 self._gathered = anyio.Event()
                 await self._gathered.wait()
-            await self._send(self._take())
+            self._sending = self._take()
+            await self._send(self._sending)
+            self._sending = []
+
+    async def finish(self, error: Exception) -> None:
+        """Take no more units, whose committers get *error*, and return when those that were taken are committed."""
+        self._closed = error
+        while self._queue or self._sending:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    def give_up(self, error: Exception) -> None:
+        """Tell those who still wait that nobody will commit any more; what was sent may be committed or not."""
+        for pending in (*self._queue, *self._sending):
+            pending.error = error
+            pending.done.set()
+        self._queue.clear()
 
     def _take(self) -> list[_Pending]:
         """Take what can be committed together: no two units may touch the same execution, and their order stays."""
@@ -139,7 +161,7 @@ class Commits:
             error = StorageError(f"the storage didn't answer a commit within {_ANSWER_LIMIT:g} s")
             for pending in batch:
                 self._fail(pending, error)
-        except Exception as error:  # noqa: BLE001 -- whatever the storage raises goes to those who asked
+        except Exception as error:  # whatever the storage raises goes to those who asked
             if len(batch) == 1:
                 self._fail(batch[0], error)
                 return
@@ -158,7 +180,7 @@ class Commits:
             with anyio.fail_after(_ANSWER_LIMIT):
                 (is_committed,) = await self._storage.commit([pending.unit])
                 self._settle(pending, is_committed=is_committed or await has_landed(self._storage, pending.unit))
-        except Exception as error:  # noqa: BLE001 -- as above
+        except Exception as error:  # as above
             self._fail(pending, error)
 
     def _settle(self, pending: _Pending, *, is_committed: bool) -> None:

@@ -1,4 +1,4 @@
-"""What a client sees of an execution: the row and the folded journal, with payloads as plain JSON and times as datetimes."""
+"""What a client sees of an execution: the row and the folded journal, payloads as plain JSON, times as datetimes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from msgspec import Struct
 from stepwell._checks import InvalidArgument
 from stepwell._failure import Failure
 from stepwell._history import History, StepHistory
-from stepwell._model import Entry, Page as RowPage, Query as RowQuery, Row, Status, Stored
+from stepwell._model import Entry, Row, Status, Stored
+from stepwell._model import Page as RowPage
+from stepwell._model import Query as RowQuery
 
 __all__ = [
     "Execution",

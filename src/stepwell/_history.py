@@ -216,9 +216,7 @@ def _read_cancelled(fold: _Fold, entry: Entry) -> None:
 
 
 def _read_succeeded(fold: _Fold, entry: Entry) -> None:
-    fold.step(
-        entry, Status.SUCCEEDED, output=entry.payload, error=None, ended_at=entry.at, succeeded=fold.revision
-    )
+    fold.step(entry, Status.SUCCEEDED, output=entry.payload, error=None, ended_at=entry.at, succeeded=fold.revision)
 
 
 def _read_routed(fold: _Fold, entry: Entry) -> None:

@@ -70,6 +70,13 @@ class Results:
         assert waiting.row is not None
         return waiting.row
 
+    def close(self, error: Exception) -> None:
+        """Tell those who still wait that nobody looks any more."""
+        for waiting in self._waiting.values():
+            if not waiting.ended.is_set():
+                waiting.error = error
+                waiting.ended.set()
+
     async def run(self) -> None:
         """Look, for as long as anyone waits, after what ends in other processes: one query a look."""
         with self._wakeups.bell() as bell:

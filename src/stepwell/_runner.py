@@ -94,7 +94,7 @@ class Host(Protocol):
         ...
 
 
-class _Gone(Exception):  # noqa: N818 -- not an error: the way out of a run
+class _Gone(Exception):  # not an error: the way out of a run
     """The lease is not ours any more."""
 
 

@@ -18,6 +18,7 @@ from anyio import CancelScope
 from stepwell._client import Client
 from stepwell._commits import Commits
 from stepwell._crashes import guarded_task_group
+from stepwell._errors import EngineClosed
 from stepwell._leases import Ending
 from stepwell._model import Change, Status
 from stepwell._notices import notices
@@ -44,6 +45,9 @@ _ROUNDING = 2e-6
 _EAR_PAUSE = 1.0
 """seconds before hints are asked for again from a storage that failed to give them"""
 
+_CLOSE_LIMIT = 5.0
+"""seconds that closing may take: for workers of the caller's own tasks, and for commits in flight"""
+
 
 class Session:
     """An open engine's working parts."""
@@ -58,6 +62,7 @@ class Session:
         self._entropy = entropy
         self._listeners = listeners
         self._workers: set[Worker] = set()
+        self._left = anyio.Event()
         self._commits = Commits(storage, self._committed)
         self.results = Results(storage, self.wakeups)
         self._services = Services(
@@ -82,9 +87,24 @@ class Session:
             try:
                 yield
             finally:
-                await self._listeners.flush()
+                await self._close()
                 for scope in scopes:
                     scope.cancel()
+
+    async def _close(self) -> None:
+        """Stop what still runs in tasks of the caller's, and commit what was asked for, all within five seconds."""
+        closed = EngineClosed(self._settings.name)
+        with anyio.move_on_after(_CLOSE_LIMIT, shield=True):
+            for worker in self._workers:
+                worker.stop()
+                worker.leases.end_all(Ending.DRAINED)
+            while self._workers:
+                self._left = anyio.Event()
+                await self._left.wait()
+            await self._commits.finish(closed)
+        self._commits.give_up(closed)
+        self.results.close(closed)
+        await self._listeners.flush()
 
     def new_worker(self, concurrency: int, *, single_step: bool = False) -> Worker:
         """Make a worker whose id nobody else has, whatever the engine's name."""
@@ -105,6 +125,7 @@ class Session:
             return await worker.run_once(limit)
         finally:
             self._workers.discard(worker)
+            self._left.set()
 
     async def run_worker(self, worker: Worker, *, poll: float, grace: float, ready: Callable[[], None]) -> None:
         """Let the worker run until it is stopped or cancelled."""
@@ -114,6 +135,7 @@ class Session:
                 await worker.run(bell, poll_interval=poll, grace=grace, ready=ready)
         finally:
             self._workers.discard(worker)
+            self._left.set()
 
     async def _hear(self) -> None:
         """Ring the bells when another process or engine has changed something."""

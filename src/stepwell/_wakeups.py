@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.lowlevel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,8 @@ class Bell:
             self._moved.set()
 
     async def wait(self, at_most: float) -> None:
-        """Return when it rings, or after *at_most* seconds."""
+        """Return when it rings, or after *at_most* seconds. Always a checkpoint: whoever loops over it can be cancelled."""
+        await anyio.lowlevel.checkpoint()
         end = anyio.current_time() + at_most
         while not self._is_rung:
             next_time = self._times[0] if self._times else math.inf
@@ -51,7 +53,6 @@ class Bell:
         now = anyio.current_time()
         while self._times and self._times[0] <= now:
             heapq.heappop(self._times)
-
 
     def heard_from_elsewhere(self) -> bool:
         """Tell whether a hint from elsewhere was among the rings since this was last asked."""

@@ -9,6 +9,7 @@ the worker itself is cancelled, steps are cancelled at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ class Worker:
                         await self._wait(poll_interval, may_be_more=may_be_more)
                 with anyio.move_on_after(grace):
                     while self._running:
-                        await bell.wait(grace)
+                        await bell.wait(math.inf)
                 self.leases.end_all(Ending.DRAINED)
 
     async def run_once(self, limit: int) -> int:

@@ -51,7 +51,14 @@ class Fault:
     """One thing that goes wrong, until it has happened often enough or is mended."""
 
     def __init__(
-        self, methods: Sequence[str], how: How, skip: int, times: int | None, seconds: float | None, action: Action | None
+        self,
+        methods: Sequence[str],
+        how: How,
+        *,
+        skip: int,
+        times: int | None,
+        seconds: float | None,
+        action: Action | None,
     ) -> None:
         self._methods = methods
         self._how = how
@@ -60,6 +67,7 @@ class Fault:
         self._seconds = seconds
         self._action = action
         self._mended = anyio.Event()
+        self._met = anyio.Event()
         self.met: int = 0
         """how many calls it has spoilt"""
 
@@ -75,7 +83,12 @@ class Fault:
             self._skip -= 1
             return False
         self.met += 1
+        self._met.set()
         return True
+
+    async def reached(self) -> None:
+        """Return as soon as a call has been spoilt."""
+        await self._met.wait()
 
     async def spoil(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do the work in the way it goes wrong."""
@@ -133,7 +146,7 @@ class Faulty:
 
         With an *action* it is awaited at that point, in place of hanging.
         """
-        fault = Fault(methods, how, at - 1, times, seconds, action)
+        fault = Fault(methods, how, skip=at - 1, times=times, seconds=seconds, action=action)
         self._faults.append(fault)
         return fault
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from stepwell import Context, Engine, ExecutionFailed, Failure, Retry, Status, Workflow, activity, decision, fail, succeed
 from stepwell.storage._protocol import Storage
 
-__all__ = ["Ctx", "deciding", "done", "failure_of_run", "healthy", "nothing", "refused", "single"]
+__all__ = ["Ctx", "Through", "deciding", "done", "failure_of_run", "healthy", "nothing", "refused", "single"]
 
 Ctx = Context[int]
 
@@ -59,3 +60,14 @@ async def failure_of_run(storage: Storage, workflow: Workflow[int, Any]) -> Fail
         assert await (await engine.start(healthy, 7)).result(60) == 7
     assert caught.value.failure is not None
     return caught.value.failure
+
+
+class Through:
+    """A storage that passes on all calls but those that it is given other functions for."""
+
+    def __init__(self, inner: Storage, **instead: Callable[..., Any]) -> None:
+        self._inner = inner
+        self._instead = instead
+
+    def __getattr__(self, name: str) -> Any:
+        return self._instead.get(name) or getattr(self._inner, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, Literal
 
 import anyio
@@ -84,7 +85,7 @@ async def test_a_decision_rides_along_in_the_commit_of_the_activity_before_it(st
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_a_decision_and_terminals_may_be_first_or_async(store: Storage, is_async: bool) -> None:
+async def test_a_decision_and_terminals_may_be_first_or_async(store: Storage, *, is_async: bool) -> None:
     def plainly(ctx: Ctx) -> Literal["even", "odd"]:
         return "odd" if ctx.input % 2 else "even"
 
@@ -240,9 +241,7 @@ async def test_retries_come_after_their_backoff_and_no_poll_is_needed(store: Sto
     flow = line(flaky, retry=Retry(max_attempts=5, backoff=2.0, multiplier=3.0, jitter=0.0))
     async with Engine(store, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
         assert await (await engine.start(flow, 0)).result(3000) == 4
-    assert [after - before for before, after in zip(times, times[1:], strict=False)] == pytest.approx(
-        [2, 6, 18], abs=0.001
-    )
+    assert [after - before for before, after in pairwise(times)] == pytest.approx([2, 6, 18], abs=0.001)
 
 
 async def test_an_error_that_the_policy_gives_up_on_is_not_tried_again(store: Storage) -> None:

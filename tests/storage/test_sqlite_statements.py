@@ -149,7 +149,7 @@ def test_metadata_is_found_by_its_json_value(connection: sqlite3.Connection, val
 
 
 def test_a_page_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="limit must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="limit must be from 1 to 1000, not 0"):
         _find.select(Query(limit=0))
 
 

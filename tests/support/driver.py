@@ -185,9 +185,7 @@ class Driver:
             worker="worker",
             due_at=self.now + round(LEASE * _SECOND),
         )
-        entry = Entry(
-            Kind.CLAIMED, row.step, row.visit, row.attempt, row.worker, row.token, ref=before.status.value
-        )
+        entry = Entry(Kind.CLAIMED, row.step, row.visit, row.attempt, row.worker, row.token, ref=before.status.value)
         self.pairs.add((before.status, row.status))
         self._store(row, (entry,))
         check(self, id)

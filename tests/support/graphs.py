@@ -16,7 +16,7 @@ RETRIES: Final = (1, 2, 3, Retry(max_attempts=2, backoff=5.0), Retry(max_attempt
 MAX_BLOCKS: Final = 3
 
 
-class Declined(Exception):  # noqa: N818 -- named for what happened, as users do
+class Declined(Exception):
     """What an activity's catch may name."""
 
 
@@ -98,7 +98,7 @@ class _Builder:
         self.edges.append(step.to(succeeded=target, failed=failed, cancelled=cancelled))
         return step
 
-    def loop(self, target: Any, *, looped: bool) -> Any:  # noqa: ARG002 -- as the other blocks
+    def loop(self, target: Any, *, looped: bool) -> Any:
         self.steps += 1
         again: Any = decision(name=f"again{self.steps}", max_visits=self.one_of(2, 3))(self.one_of(_plain, _async))
         entry = self.chain(again, looped=True)

@@ -59,12 +59,14 @@ def _check_attempts(journal: list[Entry]) -> None:
         if entry.kind is Kind.STEP_STARTED or (entry.kind is Kind.CLAIMED and entry.ref != Status.SUSPENDED):
             if current is not None:  # lost
                 last[current[0]] = current[1]
-            assert entry.attempt == last.get(visit, 0) + 1, (entry, journal)
+            assert entry.attempt == last.get(visit, 0) + 1, _shown(journal)
             current = (visit, entry.attempt)
+        elif entry.kind is Kind.RESUMED and entry.payload is not None and entry.ref == Status.SUSPENDED:
+            last[visit] = entry.attempt  # a wait that failed is open again, which is its next attempt
         elif entry.kind in {Kind.RELEASED, Kind.PAUSED}:
             current = None  # taken back, or ended before
         elif entry.kind in _ENDED_ATTEMPT:
-            assert entry.attempt - last.get(visit, 0) in {0, 1}, (entry, journal)
+            assert entry.attempt - last.get(visit, 0) in {0, 1}, _shown(journal)
             last[visit], current = entry.attempt, None
 
 
@@ -90,8 +92,8 @@ def _check_suspended(driver: Driver, row: Row) -> None:
         assert child.parent == row.id
         assert is_due or not child.status.is_terminal, "whose child has ended is due"
         return
-    is_timed = row.timer_at is None or (row.due_at is not None and row.due_at <= row.timer_at)
-    assert is_timed, (row, driver.now, [(e.kind.value, e.ref, e.attempt) for e in driver.journals[row.id]])
+    is_timed = row.timer_at is None or (row.due_at is not None and row.due_at <= max(row.timer_at, driver.now))
+    assert is_timed, (row, driver.now)
     waiting = [s for s in driver.signals[row.id].values() if s.state is SignalState.PENDING and s.step == row.step]
     assert is_due or not waiting, "whose signal lies there is due"
 
@@ -106,3 +108,9 @@ def _check_signals(driver: Driver, row: Row, journal: list[Entry]) -> None:
     assert sorted(map(str, discarded)) == sorted(s.id for s in signals.values() if s.state is SignalState.DISCARDED)
     if row.status.is_terminal:
         assert all(s.state is not SignalState.PENDING for s in signals.values()), "what is left over is discarded"
+
+
+def _shown(journal: list[Entry]) -> str:
+    return "\n".join(
+        f"{e.seq} {e.kind.value} {e.step} visit {e.visit} attempt {e.attempt} {e.ref or ''}" for e in journal
+    )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +12,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
-from typing_extensions import TypeAliasType
 
 from stepwell._context import Context, Outcome
 from stepwell._definition import (
@@ -43,6 +43,11 @@ if TYPE_CHECKING:  # what a handler can't see at run time
     HiddenContext = Context[Any]
     HiddenRoutes = Literal["a"]
 
+if sys.version_info >= (3, 12):
+    from typing import TypeAliasType
+else:
+    from typing_extensions import TypeAliasType
+
 Ctx = Context[Any]
 
 
@@ -71,6 +76,9 @@ class Text(Enum):
 
 class Pair(Enum):
     A = (1, 2)
+
+
+Ways = TypeAliasType("Ways", Literal["a", "b"])
 
 
 class Number(Enum):
@@ -602,19 +610,17 @@ def test_routes_are_read_from_every_form_of_annotation(annotation: Any, routes: 
 
 
 def test_a_type_alias_names_the_routes_behind_it() -> None:
-    ways = TypeAliasType("ways", Literal["a", "b"])
-
     def handler(ctx: Any) -> Any: ...
 
-    handler.__annotations__["return"] = ways
+    handler.__annotations__["return"] = Ways
     step = decision(handler)
     with pytest.raises(DefinitionError, match="missing-edge"):
         Workflow("w", version="1", start=step, edges=[step.to({"a": paid})])
 
 
 def test_a_builtin_that_tells_nothing_of_itself_has_unknown_types() -> None:
-    step: Any = activity(getattr)
-    hear: Any = wait(name="hear")(getattr)
+    builtin: Any = getattr
+    step, hear = activity(builtin), wait(name="hear")(builtin)
     types = Workflow("w", version="1", start=step, edges=[step.then(hear), hear.to({"a": paid})]).types
     assert types.steps["getattr"] == types.steps["hear"] == StepTypes()
 
@@ -623,7 +629,8 @@ def test_a_signal_that_comes_as_one_of_many_arguments_has_their_type() -> None:
     def hear(*arguments: Order) -> str:
         return "a"
 
-    step: Any = wait(hear)
+    handler: Any = hear
+    step = wait(handler)
     assert Workflow("w", version="1", start=step, edges=[step.to({"a": paid})]).types.steps["hear"].signal is Order
 
 

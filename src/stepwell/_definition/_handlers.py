@@ -62,13 +62,10 @@ def is_async(handler: object) -> bool:
 
 def name_of(handler: object) -> str:
     """Return the name that a step gets from its handler."""
-    for layer in layers(handler):
-        name = getattr(layer, "__name__", None)
-        if isinstance(name, str):
-            return name
-        if not _is_partial(layer):
-            return type(layer).__name__
-    return type(handler).__name__
+    named = (layer for layer in layers(handler) if hasattr(layer, "__name__") or not _is_partial(layer))
+    layer = next(named, handler)
+    name = getattr(layer, "__name__", None)
+    return name if isinstance(name, str) else type(layer).__name__
 
 
 def signature(handler: object) -> inspect.Signature | None:

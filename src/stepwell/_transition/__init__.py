@@ -6,9 +6,9 @@ Rule 3: an event is what happened; the Move is all that it implies, to be commit
 Rule 4: deciding twice on the same state and event gives the same Move, so a refused worker decides again from the
         value it has and runs no user code for it.
 
-`plan` says what a worker that holds the lease does next, `transition` what an event implies, `ride` what it implies when
-it happened at a step that rides along in the commit before it, `begin` how an execution comes to be, and `accept` what
-becomes of a signal.
+`plan` says what a worker that holds the lease does next, `transition` what an event implies, `ride` what it implies
+when it happened at a step that rides along in the commit before it, `begin` how an execution comes to be, and `accept`
+what becomes of a signal.
 """
 
 from stepwell._transition._begin import begin, child_id
@@ -21,8 +21,8 @@ from stepwell._transition._events import (
     Drained,
     Ended,
     Event,
-    HandedBack,
     Halted,
+    HandedBack,
     Lost,
     Opened,
     Paused,

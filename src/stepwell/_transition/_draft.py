@@ -240,5 +240,3 @@ class Draft:
             discards=self.discards,
         )
         return Move(change, tuple(self.along), self.rides)
-
-

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from stepwell._model import Signal, Status
-from stepwell._transition._draft import State
 from stepwell._transition._events import Event, Halted, Lost, Opened, StillSuspended, TimerFired
 
 if TYPE_CHECKING:
     from stepwell._definition import Step, Workflow
+    from stepwell._transition._draft import State
 
 __all__ = ["Action", "Call", "Decide", "Look", "Resolve", "plan"]
 

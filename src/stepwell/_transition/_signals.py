@@ -15,10 +15,10 @@ from stepwell._errors import (
     WaitPassed,
 )
 from stepwell._model import Signal, SignalState, Status, Stored
-from stepwell._transition._draft import State
 
 if TYPE_CHECKING:
     from stepwell._definition import Workflow
+    from stepwell._transition._draft import State
 
 __all__ = ["Accepted", "accept"]
 
@@ -34,13 +34,11 @@ class Accepted(Enum):
     """its wait is open: may be resolved at once"""
 
 
-def accept(
-    workflow: Workflow[Any, Any], stored: Stored, state: State, signal: Signal, *, max_pending: int
-) -> Accepted:
+def accept(workflow: Workflow[Any, Any], stored: Stored, state: State, signal: Signal, *, max_pending: int) -> Accepted:
     """Decide how *signal* is taken, or raise the error that tells its sender why it is not.
 
-    The same id with the same step and payload is harmless, also after its use and after the execution's end; with other
-    content it is a SignalConflict. A second signal for one visit of a wait is AlreadySignalled. One for a wait that can't
+    The same id with the same step and payload is harmless, also after its use and after the end; with other content it
+    is a SignalConflict. A second signal for one visit of a wait is AlreadySignalled. One for a wait that can't
     be reached any more is WaitPassed.
     """
     row = stored.row

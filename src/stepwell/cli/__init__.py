@@ -22,7 +22,7 @@ _INTERRUPTED: Final = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that *argv* (without the program's name; the process's own, if None) asks for, return its exit code."""
+    """Run the command that *argv* asks for (the process's own arguments, if None); return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
             reconfigure(errors="backslashreplace")  # data may hold what the terminal's encoding doesn't

@@ -6,7 +6,7 @@ import importlib.util
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
@@ -19,9 +19,11 @@ from stepwell.cli._signal import send_signal
 
 __all__ = ["parsed"]
 
+Number = TypeVar("Number", int, float)
+
 
 def parsed(argv: Sequence[str] | None) -> Namespace:
-    """Return the arguments, with the function that does what they ask for as `run`. Raises SystemExit, as argparse does."""
+    """Return the arguments, with what does the work as `run`. Raises SystemExit, as argparse does."""
     parser = ArgumentParser(prog="stepwell", description="Durable workflows: try them, look at them, signal them.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_demo(commands)
@@ -74,21 +76,22 @@ def _added(commands: Any, name: str, purpose: str, run: Callable[[Namespace], in
 
 
 def _pace(text: str) -> float:
-    return _number(text, float, 0, 10)
+    return _within(text, float, 0.0, 10.0)
 
 
 def _limit(text: str) -> int:
-    return _number(text, int, 1, 1000)
+    return _within(text, int, 1, 1000)
 
 
-def _number(text: str, kind: Callable[[str], Any], low: int, high: int) -> Any:
+def _within(text: str, kind: Callable[[str], Number], low: Number, high: Number) -> Number:
     try:
         number = kind(text)
     except ValueError:
-        number = None
-    if number is None or not low <= number <= high:
-        raise ArgumentTypeError(f"must be a number from {low} to {high}, not {text!r}")
-    return number
+        pass
+    else:
+        if low <= number <= high:
+            return number
+    raise ArgumentTypeError(f"must be a number from {low:g} to {high:g}, not {text!r}")
 
 
 def _demo(arguments: Namespace) -> int:

@@ -32,7 +32,7 @@ def options_of(path: Path) -> list[str]:
 
 
 def existing(path: Path) -> SQLiteStorage:
-    """Return the storage of a database that is there. Raises CommandError: none is made, and no other one is touched."""
+    """Return the storage of a database of Stepwell. Raises CommandError where there is none; none is made."""
     if not path.is_file():
         raise CommandError(f"there is no database {path}; name one with --db, or run `stepwell demo` to get one")
     if "executions" not in _tables(path):

@@ -72,7 +72,7 @@ async def demo(database: Path, *, approve: bool, pace: float) -> int:
         tasks.cancel_scope.cancel()
     if stopped_by:
         say()
-        say("Stopped, and the step in hand was handed back. Go on with the same command:")
+        say("Stopped. What was done is kept; to go on, run the same command again:")
         say(f"  {command('stepwell', 'demo', *options_of(database))}")
         return 128 + stopped_by[0]
     return code
@@ -137,19 +137,20 @@ class _Run:
 
     async def until_ended(self, events: ObjectReceiveStream[Event | Lagged]) -> int:
         """Tell of everything until the import has ended; return the exit code."""
+        code = 1
         with _log_told():
             async with create_task_group() as tasks:
                 tasks.start_soon(self._tell, events)
                 if has_keys():
-                    tasks.start_soon(read_lines, lambda line: self._take_line(line, tasks))
+                    tasks.start_soon(read_lines, partial(self._take_line, tasks))
                 if awaited_step(await self._handle.get()) == approval.name:
                     await self._ask()
                 code, lines = await self._ended()
                 with move_on_after(_LAST_WORDS):  # none come where another process brought it to its end
                     await self._heard_all.wait()
                 tasks.cancel_scope.cancel()
-        say()
-        _say_all(lines)
+                say()
+                _say_all(lines)
         return code
 
     async def _ended(self) -> tuple[int, list[str]]:
@@ -194,7 +195,7 @@ class _Run:
             say("  approved, for --yes was given")
             await self._answer(approved=True)
 
-    def _take_line(self, line: str, tasks: TaskGroup) -> None:
+    def _take_line(self, tasks: TaskGroup, line: str) -> None:
         approved = _ANSWERS.get(line.lower())
         if not self._is_asking:
             return

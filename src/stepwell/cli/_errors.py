@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 __all__ = ["USAGE", "CommandError", "first_error"]
 
@@ -19,6 +19,7 @@ class CommandError(Exception):
 
 def first_error(error: BaseException) -> BaseException:
     """Return the error itself, or what a group of errors is first about."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+    first = error
+    while isinstance(first, BaseExceptionGroup):
+        first = cast("BaseExceptionGroup[BaseException]", first).exceptions[0]
+    return first

@@ -6,11 +6,12 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, cast
 
-from stepwell import Engine, UnknownWorkflow, Workflow
+from stepwell import Engine, Workflow
 from stepwell.cli._database import existing, options_of
 from stepwell.cli._demo_workflow import import_airports
 from stepwell.cli._errors import USAGE, CommandError
@@ -23,11 +24,16 @@ async def send_signal(database: Path, execution: str, step: str, payload: str, *
     """Send a signal to a step; its workflow must be the demo's, or one of *app* (`module:name`)."""
     value = _read(payload)
     workflows = [import_airports] if app is None else _imported(app)
-    async with existing(database) as storage, Engine(storage, workflows=workflows) as engine:
-        try:
-            await engine.signal(execution, step, value)
-        except UnknownWorkflow as error:
-            raise CommandError(f"{error}; name the module of your workflows with --app MODULE:NAME") from error
+    async with existing(database) as storage, Engine(storage) as engine:
+        found = await engine.get(execution)
+        known = [workflow for workflow in workflows if workflow.name == found.workflow]
+        if not known:
+            names = ", ".join(workflow.name for workflow in workflows)
+            cure = f"known here: {names}; name the module of your workflows with --app MODULE:NAME"
+            raise CommandError(f"execution {execution!r} is of workflow {found.workflow!r}; {cure}")
+        for workflow in known:
+            engine.register(workflow)
+        await engine.signal(execution, step, value)
     say(f"signal to step {step} of execution {execution}: taken")
     say(f"see what becomes of it: {command('stepwell', 'show', *options_of(database), execution)}")
     return 0
@@ -56,8 +62,8 @@ def _imported(app: str) -> list[Workflow[Any, Any]]:
         found: object = reduce(getattr, name.split("."), cast("Any", importlib.import_module(module)))
     except Exception as error:  # the module's own code runs here, and may raise anything
         raise CommandError(f"--app {app} can't be imported: {type_and_text(error)}") from error
-    several = cast("list[object]", list(found)) if isinstance(found, list | tuple) else [found]
-    workflows = [workflow for workflow in several if isinstance(workflow, Workflow)]
+    several = cast("Sequence[object]", found) if isinstance(found, list | tuple) else [found]
+    workflows: list[Workflow[Any, Any]] = [workflow for workflow in several if isinstance(workflow, Workflow)]
     if not workflows or len(workflows) != len(several):
         raise CommandError(f"--app {app} is neither a Workflow nor a list of them")
-    return cast("list[Workflow[Any, Any]]", workflows)
+    return workflows

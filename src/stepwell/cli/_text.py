@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from stepwell import Failure
+if TYPE_CHECKING:
+    from stepwell import Failure
 
 __all__ = [
     "command",

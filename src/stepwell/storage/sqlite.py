@@ -21,7 +21,7 @@ from stepwell.storage._protocol import Capability, Claims, Lease, Lifeline, Rene
 from stepwell.storage._sqlite import _claim, _rows
 from stepwell.storage._sqlite._commit import commit
 from stepwell.storage._sqlite._file import DatabaseFile, Synchronous, rollback
-from stepwell.storage._sqlite._find import rows_of, select
+from stepwell.storage._sqlite._find import select
 from stepwell.storage._sqlite._reader import Readers
 from stepwell.storage._sqlite._times import microseconds
 from stepwell.storage._sqlite._writer import Writer
@@ -148,7 +148,7 @@ class SQLiteStorage:
 
         A page has at most 1,000 rows. Raises ValueError if `query.limit` is below 1.
         """
-        limit = rows_of(query)
+        limit = query.limit
         records = await self._open().readers.select(*select(query))
         return Page(tuple(_rows.row(columns) for columns in records[:limit]), more=len(records) > limit)
 

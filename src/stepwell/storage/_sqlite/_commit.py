@@ -34,7 +34,7 @@ _CHANGE: Final = update(
     "executions",
     (
         *("status", "step", "visit", "attempt", "revision", "token", "due_at", "timer_at", "worker", "pausing"),
-        *("tags", "metadata", "output", "error", "updated_at", "ended_at"),
+        *("output", "error", "updated_at", "ended_at"),
     ),
     key=("id", "revision"),
     index="executions_id",
@@ -157,18 +157,14 @@ class _Plan:
         ended_at = now if status in _ENDED else None
         after = revision + len(change.entries)
         stands = (status, row.step, row.visit, row.attempt, after, row.token, due_at, timer_at, row.worker, row.pausing)
-        kept = (
-            json(row.tags) if row.tags else "[]",
-            json(row.metadata) if row.metadata else "{}",
-            row.output,
-            row.error,
-        )
+        outcome = (row.output, row.error)
         if before is None:
             identity = (row.id, row.workflow, row.version)
-            writes.append((_CREATE, (*identity, *stands, 0, row.parent, *kept, now, now, ended_at)))
+            searched = (row.parent, json(row.tags), json(row.metadata))
+            writes.append((_CREATE, (*identity, *stands, 0, *searched, *outcome, now, now, ended_at)))
             writes.append((_INPUT, (row.id, row.input)))
         else:
-            writes.append((_CHANGE, (*stands, *kept, now, ended_at, row.id, revision)))
+            writes.append((_CHANGE, (*stands, *outcome, now, ended_at, row.id, revision)))
         for seq, entry in enumerate(change.entries, revision + 1):
             writes.append((_JOURNAL, _line(row.id, seq, entry, change.id, now)))
         writes.extend((_MARK, (SignalState.USED.value, row.id, signal)) for signal in change.uses)

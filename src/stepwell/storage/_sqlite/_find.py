@@ -10,7 +10,7 @@ from stepwell.storage._sqlite._rows import EXECUTION, json
 if TYPE_CHECKING:
     from stepwell._model import Query
 
-__all__ = ["rows_of", "select"]
+__all__ = ["select"]
 
 _MAX_LIMIT: Final = 1_000
 
@@ -32,18 +32,13 @@ _MAX_INTEGER: Final = 2**63 - 1
 _SURROGATES: Final = range(0xD800, 0xE000)
 
 
-def rows_of(query: Query) -> int:
-    """Return how many rows a page may have; never more than 1,000."""
-    return min(query.limit, _MAX_LIMIT)
-
-
 def select(query: Query) -> tuple[str, list[Any]]:
     """Return the statement that finds the page, and one row more if there is more, with its parameters.
 
-    Raises ValueError if `query.limit` is below 1.
+    Raises ValueError if `query.limit` is below 1 or above 1,000.
     """
-    if query.limit < 1:
-        msg = f"limit must be at least 1, not {query.limit}"
+    if not 1 <= query.limit <= _MAX_LIMIT:
+        msg = f"limit must be from 1 to {_MAX_LIMIT}, not {query.limit}"
         raise ValueError(msg)
     parts = [_SELECT]
     values: list[Any] = []
@@ -79,7 +74,7 @@ def select(query: Query) -> tuple[str, list[Any]]:
         where(_METADATA, key, *_typed(value))
     if query.after is not None:
         where(_AFTER, *query.after)
-    where(_ORDER, rows_of(query) + 1)
+    where(_ORDER, query.limit + 1)
     return "".join(parts), values
 
 

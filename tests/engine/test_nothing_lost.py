@@ -1,0 +1,503 @@
+"""Every way in which a known engine of this kind loses, doubles or strands work, and that ours doesn't."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+from typing import Any, Literal
+
+import anyio
+import pytest
+
+from stepwell import (
+    AlreadySignalled,
+    Engine,
+    ExecutionCancelled,
+    ExecutionFailed,
+    NotResumable,
+    Query,
+    Status,
+    StepwellError,
+    Workflow,
+    decision,
+    succeed,
+    wait,
+)
+from stepwell._retry import parse_duration
+from stepwell.storage import Storage
+from tests.engine.faulty import Faulty, How
+from tests.engine.flows import HOUR_POLL, Ctx, gated, kinds, line, nest
+from tests.support.waiting import Gate, Recorder
+
+pytestmark = pytest.mark.anyio
+
+UNSURE = [How.FAILS_BEFORE, How.FAILS_AFTER, How.HANGS_AFTER]
+
+
+class Runs:
+    """Handlers that count how often they ran."""
+
+    def __init__(self) -> None:
+        self.of: Counter[str] = Counter()
+
+    async def first(self, ctx: Ctx) -> str:
+        self.of[ctx.idempotency_key] += 1
+        return "first"
+
+    async def second(self, ctx: Ctx) -> str:
+        self.of[ctx.idempotency_key] += 1
+        await anyio.sleep(1)
+        return f"{ctx.output('first')} second"
+
+    async def third(self, ctx: Ctx) -> str:
+        self.of[ctx.idempotency_key] += 1
+        return f"{ctx.output('second')} third"
+
+    def flow(self) -> Workflow[int, Any]:
+        return line(self.first, self.second, self.third)
+
+
+# -- storage errors ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", UNSURE)
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+async def test_a_storage_error_at_any_commit_is_no_failure_and_runs_no_handler_twice(
+    faulty: Faulty, how: How, at: int
+) -> None:
+    runs = Runs()
+    flow = runs.flow()
+    fault = faulty.spoil("commit", how=how, at=at, seconds=12)
+    async with Engine(faulty, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
+        handle = await engine.start(flow, 0, id="x")
+        assert await handle.result(60) == "first second third"
+        assert [step.attempts for step in (await handle.get()).steps.values()] == [1, 1, 1, 1]
+    assert fault.met == 1
+    assert runs.of == {"x:first": 1, "x:second": 1, "x:third": 1}
+
+
+@pytest.mark.parametrize("how", UNSURE)
+async def test_commits_that_fail_in_a_group_lose_and_double_nothing(faulty: Faulty, how: How) -> None:
+    runs = Runs()
+    flow = runs.flow()
+    async with Engine(faulty, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
+        faulty.spoil("commit", how=how, at=2, times=4, seconds=1)
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(partial(engine.start, flow, number, id=f"e{number}"))
+        for number in range(20):
+            assert await engine.result_of(f"e{number}") == "first second third"
+    assert len(runs.of) == 60
+    assert set(runs.of.values()) == {1}
+
+
+@pytest.mark.parametrize("method", ["claim", "load", "renew", "define", "find"])
+@pytest.mark.parametrize("how", list(How))
+async def test_a_fault_in_any_other_call_strands_nothing(faulty: Faulty, method: str, how: How) -> None:
+    runs = Runs()
+    flow = runs.flow()
+    async with Engine(faulty, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
+        faulty.spoil(method, how=how, times=2, seconds=3)
+        handle = await engine.start(flow, 0, id="x")
+        assert await handle.result(120) == "first second third"
+    assert runs.of == {"x:first": 1, "x:second": 1, "x:third": 1}
+
+
+async def test_a_storage_that_is_away_for_long_is_waited_for(faulty: Faulty) -> None:
+    troubles: list[str] = []
+    runs = Runs()
+    flow = runs.flow()
+    async with Engine(faulty, workflows=[flow]) as engine:
+        engine.on("worker.error", lambda event: troubles.append(event.message))
+        handle = await engine.start(flow, 0)
+        fault = faulty.cut(how=How.FAILS_BEFORE)
+        async with engine.worker(poll_interval=HOUR_POLL):
+            await anyio.sleep(1000)
+            assert 50 < len(troubles) < 2000
+            fault.mend()
+            assert await handle.result(30) == "first second third"
+
+
+# -- cancel, resume and save -------------------------------------------------------------------------------------------
+
+
+async def test_a_cancel_that_comes_before_the_save_wins_and_the_save_is_refused(
+    faulty: Faulty, store: Storage
+) -> None:
+    runs = Runs()
+    flow = runs.flow()
+    async with Engine(store, workflows=[flow]) as other, Engine(faulty, workflows=[flow]) as engine:
+        fault = faulty.spoil("commit", how=How.HANGS_BEFORE, at=4, action=lambda: other.cancel("x", "racing"))
+        async with engine.worker(poll_interval=HOUR_POLL):
+            handle = await engine.start(flow, 0, id="x")
+            with pytest.raises(ExecutionCancelled, match="racing"):
+                await handle.result(60)
+        assert fault.met == 1
+        assert (await handle.get()).output is None
+
+
+async def test_a_cancel_that_comes_after_the_save_finds_it_ended_and_overwrites_nothing(
+    faulty: Faulty, store: Storage
+) -> None:
+    runs = Runs()
+    flow = runs.flow()
+    found: list[Status] = []
+    async with Engine(store, workflows=[flow]) as other, Engine(faulty, workflows=[flow]) as engine:
+
+        async def cancel() -> None:
+            found.append(await other.cancel("x"))
+
+        faulty.spoil("commit", how=How.HANGS_AFTER, at=4, action=cancel)
+        async with engine.worker(poll_interval=HOUR_POLL):
+            handle = await engine.start(flow, 0, id="x")
+            assert await handle.result(60) == "first second third"
+    assert found == [Status.SUCCEEDED]
+
+
+@pytest.mark.parametrize("at", [2, 3])
+async def test_a_save_that_races_with_a_pause_is_decided_again_without_running_the_handler_again(
+    faulty: Faulty, store: Storage, at: int
+) -> None:
+    runs = Runs()
+    flow = runs.flow()
+    async with Engine(store, workflows=[flow]) as other, Engine(faulty, workflows=[flow]) as engine:
+        faulty.spoil("commit", how=How.HANGS_BEFORE, at=at, action=lambda: other.pause("x"))
+        async with engine.worker(poll_interval=2):
+            handle = await engine.start(flow, 0, id="x")
+            await anyio.sleep(10)
+            assert (await handle.get()).status is Status.PAUSED
+            await other.resume("x")
+            assert await handle.result(60) == "first second third"
+    assert runs.of == {"x:first": 1, "x:second": 1, "x:third": 1}
+
+
+@pytest.mark.parametrize("state", ["paused", "failed"])
+async def test_two_resumes_run_a_step_once(store: Storage, state: str) -> None:
+    ran: list[int] = []
+
+    async def work(ctx: Ctx) -> int:
+        ran.append(ctx.attempt)
+        await anyio.sleep(5)
+        if state == "failed" and len(ran) == 1:
+            raise ValueError("once")
+        return 1
+
+    flow = line(work)
+    errors: list[StepwellError] = []
+
+    async def resume(engine: Engine) -> None:
+        try:
+            await engine.resume("x")
+        except NotResumable as error:
+            errors.append(error)
+
+    async with Engine(store, workflows=[flow]) as engine, Engine(store, workflows=[flow]) as other:
+        handle = await engine.start(flow, 0, id="x")
+        if state == "paused":
+            await handle.pause()
+        else:
+            await engine.run_until_idle()
+        async with engine.worker(), other.worker():
+            async with anyio.create_task_group() as tasks:
+                for each in (engine, other, engine):
+                    tasks.start_soon(resume, each)
+            assert await handle.result(60) == 1
+    assert ran == ([1] if state == "paused" else [1, 2])
+    assert len(errors) == 2
+
+
+@pytest.mark.parametrize("how", [How.FAILS_AFTER, How.FAILS_BEFORE])
+async def test_a_resume_whose_commit_failed_in_a_group_is_not_told_that_there_is_nothing_to_resume(
+    faulty: Faulty, how: How
+) -> None:
+    flow = gated()
+    async with Engine(faulty, workflows=[flow]) as engine:
+        for id in "abc":
+            await engine.start(flow, 0, id=id)
+            await engine.pause(id)
+        faulty.spoil("commit", how=how, at=2)
+        async with anyio.create_task_group() as tasks:
+            for id in "abc":
+                tasks.start_soon(engine.resume, id)
+        assert [(await engine.get(id)).status for id in "abc"] == [Status.QUEUED] * 3
+
+
+# -- workers -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_worker_that_lacks_the_workflow_leaves_it_alone(store: Storage) -> None:
+    runs = Runs()
+    known, unknown = runs.flow(), gated()
+    async with Engine(store, workflows=[unknown]) as engine:
+        handle = await engine.start(unknown, 0)
+    async with Engine(store, workflows=[known]) as engine:
+        assert await engine.run_due() == 0
+        async with engine.worker():
+            await anyio.sleep(100)
+    assert await kinds(store, handle.id) == ["created 0"]
+
+
+async def test_one_slow_step_does_not_hold_up_the_next_claim(store: Storage) -> None:
+    async def work(ctx: Ctx) -> int:
+        await anyio.sleep(1000 if ctx.input else 0)
+        return ctx.input
+
+    flow = line(work, timeout=None)
+    async with Engine(store, workflows=[flow]) as engine, engine.worker(concurrency=2, poll_interval=HOUR_POLL):
+        slow = await engine.start(flow, 1)
+        for _ in range(10):
+            await (await engine.start(flow, 0)).result(1)
+        assert anyio.current_time() < 1
+        assert await slow.result(2000) == 1
+
+
+async def test_a_full_worker_claims_again_as_soon_as_a_slot_frees(store: Storage) -> None:
+    async def work(ctx: Ctx) -> int:
+        await anyio.sleep(1)
+        return ctx.input
+
+    flow = line(work)
+    async with Engine(store, workflows=[flow]) as engine:
+        handles = [await engine.start(flow, number) for number in range(10)]
+        async with engine.worker(concurrency=2, poll_interval=HOUR_POLL):
+            for handle in handles:
+                await handle.result(100)
+            assert anyio.current_time() == pytest.approx(5, abs=0.1)
+
+
+async def test_a_listener_that_raises_or_dawdles_changes_nothing(store: Storage) -> None:
+    async def dawdle(event: object) -> None:
+        await anyio.sleep(1000)
+
+    def throw(event: object) -> None:
+        raise ValueError("listener")
+
+    runs = Runs()
+    flow = runs.flow()
+    async with Engine(store, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
+        engine.on("step.succeeded", throw)
+        engine.on("execution.succeeded", dawdle)
+        handle = await engine.start(flow, 0)
+        assert await handle.result(60) == "first second third"
+        assert anyio.current_time() < 2
+
+
+# -- results and timeouts ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), {1: "a"}, "\ud800"], ids=["object", "nan", "key", "lone"])
+async def test_a_result_that_cannot_be_encoded_is_a_failure_of_its_attempt(store: Storage, value: object) -> None:
+    async def work(ctx: Ctx) -> Any:
+        return value if ctx.attempt == 1 else ctx.attempt
+
+    once, twice = line(work, name="once"), line(work, name="twice", retry=2)
+    async with Engine(store, workflows=[once, twice]) as engine, engine.worker():
+        with pytest.raises(ExecutionFailed, match="work") as failed:
+            await (await engine.start(once, 0)).result(60)
+        assert failed.value.failure is not None
+        assert failed.value.failure.code == "payload"
+        assert await (await engine.start(twice, 0)).result(60) == 2
+
+
+async def test_a_timed_out_handler_does_not_run_beside_its_retry(store: Storage) -> None:
+    seen: list[str] = []
+
+    async def work(ctx: Ctx) -> int:
+        seen.append(f"begin {ctx.attempt}")
+        try:
+            await anyio.sleep(100 if ctx.attempt < 3 else 1)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(2)  # cleaning up takes a while
+            seen.append(f"end {ctx.attempt}")
+        return ctx.attempt
+
+    flow = line(work, retry=3, timeout=5)
+    async with Engine(store, workflows=[flow]) as engine, engine.worker():
+        assert await (await engine.start(flow, 0)).result(100) == 3
+    assert seen == [f"{what} {attempt}" for attempt in (1, 2, 3) for what in ("begin", "end")]
+
+
+@pytest.mark.parametrize("text", ["1 month", "abc", "", "5", "-5s", "1e3s", "7 d x"])
+def test_a_duration_that_is_not_understood_is_an_error_and_never_zero(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(text)
+
+
+# -- parents and children ----------------------------------------------------------------------------------------------
+
+
+async def test_a_child_that_ends_before_its_parent_hears_of_the_suspension_still_wakes_it(
+    faulty: Faulty, store: Storage
+) -> None:
+    runs = Runs()
+    flow = nest(line(runs.first))
+    async with Engine(faulty, workflows=[flow]) as engine, Engine(store, workflows=[flow]) as other:
+
+        async def run_child() -> None:
+            while not (await other.get("p/inner")).status.is_terminal:
+                await other.run_due()
+
+        faulty.spoil("commit", how=How.HANGS_AFTER, at=2, action=run_child)
+        async with engine.worker(poll_interval=HOUR_POLL):
+            handle = await engine.start(flow, 0, id="p")
+            assert await handle.result(60) == "succeeded first None p/inner"
+    assert runs.of == {"p/inner:first": 1}
+
+
+@pytest.mark.parametrize("how", UNSURE)
+@pytest.mark.parametrize("at", [2, 3, 4])
+async def test_a_parent_has_one_child_whatever_commit_fails(faulty: Faulty, how: How, at: int) -> None:
+    runs = Runs()
+    flow = nest(line(runs.first))
+    faulty.spoil("commit", how=how, at=at, seconds=12)
+    async with Engine(faulty, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
+        handle = await engine.start(flow, 0, id="p")
+        assert await handle.result(60) == "succeeded first None p/inner"
+        assert len((await engine.find(Query(parent="p"))).executions) == 1
+    assert runs.of == {"p/inner:first": 1}
+
+
+# -- signals -----------------------------------------------------------------------------------------------------------
+
+
+def two_gates() -> Workflow[int, Any]:
+    @wait
+    def gate(ctx: Ctx, signal: str) -> Literal["on"]:
+        return "on"
+
+    @wait
+    def second(ctx: Ctx, signal: str) -> Literal["on"]:
+        return "on"
+
+    @succeed
+    def end(ctx: Ctx) -> list[str]:
+        return [ctx.output(gate), ctx.output(second)]
+
+    edges: list[Any] = [gate.to({"on": second}), second.to({"on": end})]
+    return Workflow[int, Any]("gates", version="1", start=gate, edges=edges)
+
+
+async def test_a_late_signal_does_not_rewind_and_a_duplicate_passes_one_gate_only(store: Storage) -> None:
+    flow = two_gates()
+    async with Engine(store, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
+        handle = await engine.start(flow, 0)
+        await anyio.sleep(1)
+        await handle.signal("gate", "a", signal_id="s")
+        await handle.signal("gate", "a", signal_id="s")
+        with pytest.raises(AlreadySignalled):
+            await handle.signal("gate", "late")
+        await anyio.sleep(1)
+        assert (await handle.get()).current_step == "second"
+        await handle.signal("second", "b")
+        assert await handle.result(60) == ["a", "b"]
+
+
+async def test_of_many_signals_to_one_open_wait_exactly_one_is_used(store: Storage) -> None:
+    flow = gated()
+    refused: list[str] = []
+    async with (
+        Engine(store, workflows=[flow]) as engine,
+        Engine(store, workflows=[flow]) as other,
+        engine.worker(poll_interval=1),
+    ):
+        handle = await engine.start(flow, 0)
+        await anyio.sleep(1)
+
+        async def send(each: Engine, word: str) -> None:
+            try:
+                await each.signal(handle.id, "gate", word)
+            except StepwellError:
+                refused.append(word)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(send, (engine, other)[number % 2], f"w{number}")
+        result = await handle.result(60)
+    assert len(refused) == 9
+    assert result not in refused
+
+
+async def test_a_signal_that_comes_while_the_wait_is_being_opened_is_not_lost(faulty: Faulty, store: Storage) -> None:
+    async def before(ctx: Ctx) -> int:
+        return 1
+
+    flow = gated(before=before)
+    for how, at in ((How.HANGS_BEFORE, 2), (How.HANGS_AFTER, 2)):
+        async with Engine(store, workflows=[flow]) as other, Engine(faulty, workflows=[flow]) as engine:
+            id = how.name
+            action = partial(other.signal, id, "gate", "racing")
+            faulty.spoil("commit", how=how, at=at, action=action)
+            async with engine.worker(poll_interval=1):
+                handle = await engine.start(flow, 0, id=id)
+                assert await handle.result(60) == "racing"
+
+
+async def test_a_signal_and_a_timeout_at_the_same_moment_come_to_one_end(store: Storage) -> None:
+    flow = gated(timeout=10.0)
+    async with Engine(store, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
+        handles = [await engine.start(flow, number) for number in range(20)]
+        await anyio.sleep(10 - anyio.current_time())
+
+        async def send(id: str, taken: list[str]) -> None:
+            try:
+                await engine.signal(id, "gate", "in time")
+            except StepwellError:
+                return
+            taken.append(id)
+
+        taken: list[str] = []
+        async with anyio.create_task_group() as tasks:
+            for handle in handles:
+                tasks.start_soon(send, handle.id, taken)
+        for handle in handles:
+            assert await handle.result(60) == ("in time" if handle.id in taken else "late")
+
+
+async def test_a_decision_that_raises_keeps_the_success_of_the_activity_before_it(store: Storage) -> None:
+    runs = Runs()
+    base = line(runs.first)
+    first: Any = base.steps["first"]
+
+    @decision
+    def choose(ctx: Ctx) -> Literal["on"]:
+        raise LookupError("undecided")
+
+    @succeed
+    def end(ctx: Ctx) -> int:
+        return 1
+
+    edges: list[Any] = [first.then(choose), choose.to({"on": end})]
+    flow = Workflow[int, int]("undecided", version="1", start=first, edges=edges)
+    async with Engine(store, workflows=[flow]) as engine, engine.worker():
+        handle = await engine.start(flow, 0)
+        with pytest.raises(ExecutionFailed, match="LookupError"):
+            await handle.result(60)
+        steps = (await handle.get()).steps
+        assert (steps["first"].status, steps["choose"].status) == (Status.SUCCEEDED, Status.FAILED)
+
+
+async def test_a_worker_that_dies_in_mid_step_leaves_work_that_another_finishes(
+    faulty: Faulty, store: Storage
+) -> None:
+    gate: Gate = Gate()
+    seen: Recorder[int] = Recorder()
+
+    async def work(ctx: Ctx) -> int:
+        seen.record(ctx.attempt)
+        if ctx.attempt == 1:
+            await gate.enter()
+        return ctx.attempt
+
+    flow = line(work, timeout=None)
+    async with Engine(store, workflows=[flow]) as other:
+        async with Engine(faulty, workflows=[flow]) as engine:
+            handle = await engine.start(flow, 0)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(engine.run_worker)
+                await gate.reached()
+                faulty.cut(how=How.FAILS_BEFORE)  # nothing that it does from here on is heard
+                tasks.cancel_scope.cancel()
+        async with other.worker():
+            assert await other.handle(flow, handle.id).result(100) == 2
+    assert seen.entries == [1, 2]
