@@ -76,8 +76,6 @@ class Engine(AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        if self._session is not None:
-            raise RuntimeError("this engine is open already")
         async with AsyncExitStack() as stack:
             storage = self._storage
             if storage is None:

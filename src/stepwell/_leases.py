@@ -1,7 +1,7 @@
 """The leases of one worker: renewed all in one statement, and each a cancel scope that ends in time.
 
-A lease is trusted until its end by this process's own clock, counted from before the claim or renewal was *sent*, less a
-margin. Whoever is not trusted any more is cancelled, whether or not the storage can be reached.
+A lease is trusted until its end by this process's own clock, counted from before the claim or renewal was *sent*, less
+a margin. Whoever is not trusted any more is cancelled, whether or not the storage can be reached.
 
 Runs as two tasks of the worker's task group: one renews, one watches; a renewal that hangs must not stop the watch.
 """
@@ -178,10 +178,11 @@ class Leases:
 
     async def renew(self) -> None:
         """Renew all leases, every so often and for ever."""
+        is_renewed = True
         while True:
-            await anyio.sleep(self._renew_every)
-            while not await self._renew_once():
-                await anyio.sleep(min(1.0, self._renew_every / 4))
+            pause = self._renew_every if is_renewed else min(1.0, self._renew_every / 4)
+            await anyio.sleep(pause)
+            is_renewed = await self._renew_once()
 
     async def _renew_once(self) -> bool:
         """Renew what is still ours; return False where the storage didn't answer."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from stepwell._errors import ExecutionNotFound
-from stepwell._model import TERMINAL, Query as RowQuery
+from stepwell._model import TERMINAL
+from stepwell._model import Query as RowQuery
 from stepwell.storage._protocol import StorageError
 
 if TYPE_CHECKING:
@@ -65,9 +66,8 @@ class Results:
             waiting.count -= 1
             if not waiting.count and self._waiting.get(id) is waiting:
                 del self._waiting[id]
-        if waiting.error is not None:
-            raise waiting.error
-        assert waiting.row is not None
+        if waiting.row is None:
+            raise waiting.error or ExecutionNotFound(id)
         return waiting.row
 
     def close(self, error: Exception) -> None:

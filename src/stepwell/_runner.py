@@ -159,9 +159,9 @@ class Run:
         """Commit what is in hand, and hand the lease back."""
         with anyio.move_on_after(_HAND_BACK_LIMIT, shield=True):
             try:
-                if self._holds_on() and self._in_hand is not None:
-                    self._in_hand.terms = msgspec.structs.replace(self._in_hand.terms, keep_lease=False)
-                    await self._commit_in_hand(self._decide_again(self._in_hand))
+                if self._holds_on() and (in_hand := self._in_hand) is not None:
+                    in_hand.terms = msgspec.structs.replace(in_hand.terms, keep_lease=False)
+                    await self._commit_in_hand(in_hand, self._decide_again(in_hand))
                 if self._holds_on():
                     await self._settle(Drained() if self._calls.has_begun else HandedBack("drain"))
             except _Gone:
@@ -230,7 +230,7 @@ class Run:
             event = self._calls.ride_along(ahead)
             in_hand.events.append(event)
             move = ride(self._workflow, move, ahead, event, terms)
-        await self._commit_in_hand(move)
+        await self._commit_in_hand(in_hand, move)
 
     def _decide_again(self, in_hand: _InHand) -> Move:
         """Decide on fresh state from the same outcomes; a rider that can't ride any more is left for later."""
@@ -241,10 +241,9 @@ class Run:
             move = ride(self._workflow, move, move.ahead(self._state), event, in_hand.terms)
         return move
 
-    async def _commit_in_hand(self, move: Move) -> None:
+    async def _commit_in_hand(self, in_hand: _InHand, move: Move) -> None:
         while not await self._commit(move):
-            assert self._in_hand is not None
-            move = self._decide_again(self._in_hand)
+            move = self._decide_again(in_hand)
 
     # -- as the holder of a lease (`_commits.Holder`) --
 
@@ -254,7 +253,8 @@ class Run:
 
     def landed(self) -> None:
         """Go on from what was committed."""
-        assert self._move is not None
+        if self._move is None:
+            return
         change = self._move.change
         self._stand(change.row, self._state.after(change) if change.row.status is Status.RUNNING else self._state)
 

@@ -39,7 +39,7 @@ class Bell:
             self._moved.set()
 
     async def wait(self, at_most: float) -> None:
-        """Return when it rings, or after *at_most* seconds. Always a checkpoint: whoever loops over it can be cancelled."""
+        """Return when it rings, or after *at_most* seconds. Always a checkpoint: a loop over it can be cancelled."""
         await anyio.lowlevel.checkpoint()
         end = anyio.current_time() + at_most
         while not self._is_rung:

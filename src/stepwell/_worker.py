@@ -1,10 +1,10 @@
-"""A worker: claims what is due as slots free up, runs each claim in a task of its own, and drains when it is told to go.
+"""A worker: claims what is due as slots free up, runs each claim in a task of its own, and drains when told to go.
 
 Starts tasks: one per claimed execution, one that renews all leases, one that watches them. All live in the task group
 of `Worker.run`, so none outlives it.
 
-Leaving: stop claiming, let running steps end for up to `grace` seconds, then cancel them and hand their leases back. When
-the worker itself is cancelled, steps are cancelled at once.
+Leaving: stop claiming, let running steps end for up to `grace` seconds, then cancel them and hand their leases back.
+When the worker itself is cancelled, steps are cancelled at once.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _HINTS_EVERY: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a lease runs, how often it is renewed, and how long before its end it isn't trusted any more; seconds."""
+    """How long a lease runs, how often it is renewed, how long before its end it isn't trusted any more; in seconds."""
 
     lease: float
     renew_every: float
@@ -145,18 +145,17 @@ class Worker:
 
     async def run(self, bell: Bell, *, poll_interval: float, grace: float, ready: Callable[[], None]) -> None:
         """Claim and run until stopped, then drain for up to *grace* seconds; or until cancelled, then stop at once."""
-        async with self._renewing():
-            async with create_task_group() as steps:
-                self._bell = bell
-                ready()
-                while not self._is_stopping:
-                    may_be_more = await self._claim(steps)
-                    if not self._is_stopping:
-                        await self._wait(poll_interval, may_be_more=may_be_more)
-                with anyio.move_on_after(grace):
-                    while self._running:
-                        await bell.wait(math.inf)
-                self.leases.end_all(Ending.DRAINED)
+        async with self._renewing(), create_task_group() as steps:
+            self._bell = bell
+            ready()
+            while not self._is_stopping:
+                may_be_more = await self._claim(steps)
+                if not self._is_stopping:
+                    await self._wait(poll_interval, may_be_more=may_be_more)
+            with anyio.move_on_after(grace):
+                while self._running:
+                    await bell.wait(math.inf)
+            self.leases.end_all(Ending.DRAINED)
 
     async def run_once(self, limit: int) -> int:
         """Claim up to *limit* executions, run one step of each, and return how many were claimed."""
@@ -210,7 +209,11 @@ class Worker:
         try:
             with anyio.fail_after(_CLAIM_LIMIT, shield=True):  # cancelled, it would leave leases that nobody runs
                 claims = await self._services.storage.claim(
-                    self.id, list(self._registry.programs), limit=limit, lease=self._timing.lease, held=self.leases.all()
+                    self.id,
+                    list(self._registry.programs),
+                    limit=limit,
+                    lease=self._timing.lease,
+                    held=self.leases.all(),
                 )
         except TimeoutError:
             raise StorageError(f"the storage didn't answer a claim within {_CLAIM_LIMIT:g} s") from None
@@ -257,8 +260,8 @@ class Worker:
     async def _wait(self, poll_interval: float, *, may_be_more: bool) -> None:
         """Wait until there is something to claim for: a wake-up, a slot if more is due, or the time to poll.
 
-        A worker whose slots are all taken lets local hints pass, and asks after hints from elsewhere (a lease of its own
-        may have been taken away) now and then.
+        A worker whose slots are all taken lets local hints pass, and asks after hints from elsewhere (a lease of its
+        own may have been taken away) now and then.
         """
         if self._failures:
             poll_interval = min(poll_interval, _BACKOFF * 2 ** min(self._failures, 10), _MAX_BACKOFF)

@@ -45,19 +45,19 @@ async def test_a_worker_that_is_cut_off_stops_its_handler_before_anyone_else_may
     async with (
         Engine(faulty, workflows=[flow], lease=LEASE) as cut,
         Engine(store, workflows=[flow], lease=LEASE) as other,
+        cut.worker(),
     ):
-        async with cut.worker():
-            handle = await cut.start(flow, 0)
-            await steps.began.until_count(1)
-            await anyio.sleep(20)  # one renewal, sent at 15
-            fault = faulty.cut(how=How.FAILS_BEFORE if how is How.FAILS_AFTER else how)
-            await steps.stopped.until_count(1, within=100)
-            assert steps.stopped.entries == [pytest.approx(15 + LEASE - MARGIN, abs=0.001)]
-            steps.seconds = 1
-            async with other.worker(poll_interval=1):
-                assert await other.handle(flow, handle.id).result(60) == 2
-            assert 15 + LEASE <= steps.began.entries[1] <= 15 + LEASE + 4
-            fault.mend()
+        handle = await cut.start(flow, 0)
+        await steps.began.until_count(1)
+        await anyio.sleep(20)  # one renewal, sent at 15
+        fault = faulty.cut(how=How.FAILS_BEFORE if how is How.FAILS_AFTER else how)
+        await steps.stopped.until_count(1, within=100)
+        assert steps.stopped.entries == [pytest.approx(15 + LEASE - MARGIN, abs=0.001)]
+        steps.seconds = 1
+        async with other.worker(poll_interval=1):
+            assert await other.handle(flow, handle.id).result(60) == 2
+        assert 15 + LEASE <= steps.began.entries[1] <= 15 + LEASE + 4
+        fault.mend()
     assert len(steps.began.entries) == 2
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import pytest
 from anyio.abc import TaskStatus
 
-from stepwell import Engine, EngineClosed, MemoryStorage, Status, StorageError, Worker, WorkerCrashed
+from stepwell import Engine, EngineClosed, SQLiteStorage, Status, StorageError, Worker, WorkerCrashed
 from stepwell.storage._protocol import Storage
 from tests.engine.small import Ctx, Through, healthy, single
 from tests.support.storages import StorageFactory
@@ -358,7 +359,7 @@ async def test_a_closed_engine_says_how_it_is_to_be_used(storage: Storage) -> No
 
 async def test_an_engine_that_is_open_cannot_be_entered_again_and_stays_open(storage: Storage) -> None:
     async with Engine(storage, workflows=[healthy]) as engine:
-        with pytest.raises(RuntimeError, match="open already"):
+        with pytest.raises(RuntimeError, match="already been entered"):
             async with engine:
                 pass
         await engine.start(healthy, 1)
@@ -472,7 +473,7 @@ async def test_an_engine_without_a_storage_keeps_everything_in_memory() -> None:
         assert (await engine.find()).executions == ()
 
 
-async def test_a_storage_that_was_not_opened_is_a_clear_error() -> None:
+async def test_a_storage_that_was_not_opened_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="async with|not open"):
-        async with Engine(MemoryStorage(), workflows=[healthy]) as engine:
-            await engine.start(healthy, 1)
+        async with Engine(SQLiteStorage(tmp_path / "flows.db"), workflows=[healthy]):
+            pass

@@ -121,9 +121,7 @@ async def test_a_storage_that_is_away_for_long_is_waited_for(faulty: Faulty) -> 
 # -- cancel, resume and save -------------------------------------------------------------------------------------------
 
 
-async def test_a_cancel_that_comes_before_the_save_wins_and_the_save_is_refused(
-    faulty: Faulty, store: Storage
-) -> None:
+async def test_a_cancel_that_comes_before_the_save_wins_and_the_save_is_refused(faulty: Faulty, store: Storage) -> None:
     runs = Runs()
     flow = runs.flow()
     async with Engine(store, workflows=[flow]) as other, Engine(faulty, workflows=[flow]) as engine:
@@ -477,9 +475,7 @@ async def test_a_decision_that_raises_keeps_the_success_of_the_activity_before_i
         assert (steps["first"].status, steps["choose"].status) == (Status.SUCCEEDED, Status.FAILED)
 
 
-async def test_a_worker_that_dies_in_mid_step_leaves_work_that_another_finishes(
-    faulty: Faulty, store: Storage
-) -> None:
+async def test_a_worker_that_dies_in_mid_step_leaves_work_that_another_finishes(faulty: Faulty, store: Storage) -> None:
     gate: Gate = Gate()
     seen: Recorder[int] = Recorder()
 

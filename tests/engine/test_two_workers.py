@@ -87,15 +87,15 @@ async def test_of_two_holders_of_one_lease_only_the_later_commits_whatever_their
     async with (
         Engine(faulty, workflows=[flow], name="same", lease=60) as engine,
         Engine(store, workflows=[flow], name="same", lease=60) as other,
+        engine.worker(),
     ):
-        async with engine.worker():
-            handle = await engine.start(flow, 0)
-            await begun.until_recorded(1)
-            fault = faulty.spoil("renew", "claim", how=How.FAILS_BEFORE, times=None)
-            await anyio.sleep(1)
-            async with other.worker():
-                assert await other.handle(flow, handle.id).result(200) == "attempt 2"
-            fault.mend()
+        handle = await engine.start(flow, 0)
+        await begun.until_recorded(1)
+        fault = faulty.spoil("renew", "claim", how=How.FAILS_BEFORE, times=None)
+        await anyio.sleep(1)
+        async with other.worker():
+            assert await other.handle(flow, handle.id).result(200) == "attempt 2"
+        fault.mend()
     journal = await kinds(store, handle.id)
     assert [kind for kind in journal if kind.startswith("succeeded")] == ["succeeded 2", "succeeded 1"]
 

@@ -287,16 +287,17 @@ class Driver:
 
     def ask(self, id: str, event: Paused | Resumed | Cancelled) -> None:
         """Pause, resume or cancel it; a cancel takes the open children along."""
-        unit = list(self._decided(id, event))
+        unit = list(self.decided(id, event))
         while isinstance(event, Cancelled):
             step = self.state(id).step
             if step is None or step.child is None or not step.is_open or self.rows[step.child].status.is_terminal:
                 break
             id = step.child
-            unit += self._decided(id, Cancelled(event.reason, by_parent=True))
+            unit += self.decided(id, Cancelled(event.reason, by_parent=True))
         assert self.commit(tuple(unit)), "a client decides on fresh state"
 
-    def _decided(self, id: str, event: Event) -> Unit:
+    def decided(self, id: str, event: Event) -> Unit:
+        """Return what a client commits for *event*, decided on fresh state."""
         return decide(self.workflow_of(id), self.state(id), [event], self.terms(keep_lease=False)).unit
 
     def signal(self, id: str, step: str, route: str, *, signal_id: str | None = None, payload: str = "1") -> Accepted:
@@ -308,7 +309,7 @@ class Driver:
             return taken
         unit: Unit = (Deposit(id=id, signal=signal, expects=stored.row.signals),)
         if taken is Accepted.USABLE:
-            unit = (*unit, *self._decided(id, Signalled(signal.id, payload, route)))
+            unit = (*unit, *self.decided(id, Signalled(signal.id, payload, route)))
         assert self.commit(unit), "a client decides on fresh state"
         return taken
 
