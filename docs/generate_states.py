@@ -20,6 +20,9 @@ WHY: Final[dict[tuple[Status, Status], str]] = {
     (Status.SUSPENDED, Status.QUEUED): "signal",
     (Status.SUSPENDED, Status.SUSPENDED): "signal, at the next wait",
     (Status.SUSPENDED, Status.FAILED): "signal, then too many visits",
+    (Status.PAUSED, Status.QUEUED): "resumed",
+    (Status.PAUSED, Status.WAITING): "resumed",
+    (Status.PAUSED, Status.SUSPENDED): "resumed",
     (Status.FAILED, Status.QUEUED): "resumed",
     (Status.FAILED, Status.SUSPENDED): "resumed at a wait",
 }
@@ -29,10 +32,10 @@ Where an execution may stand, and what may follow. This page is generated from t
 before every commit (`LEGAL` in `stepwell._model`), by `python docs/generate_states.py`; a test drives small workflows
 through every event and sees to it that each arrow happens and that nothing else does.
 """
-TAIL: Final = """- `running` means that a worker holds the lease. A worker that dies leaves it so until the lease ends; then the next claim
-  follows `running` with `running`, and the attempt counts as lost.
-- `suspended` waits for a signal, a timeout or a child. A worker claims it only to look whether the wait is over; that is
-  no attempt. A client whose signal fits the open wait moves it on by itself.
+TAIL: Final = """- `running` means that a worker holds the lease. A worker that dies leaves it so until the lease ends; then the next
+  claim follows `running` with `running`, and the attempt counts as lost.
+- `suspended` waits for a signal, a timeout or a child. A worker claims it only to look whether the wait is over; that
+  is no attempt. A client whose signal fits the open wait moves it on by itself.
 - `paused` goes back to where it was. A running step is not stopped by a pause: its outcome's commit leads there.
 - `succeeded` and `cancelled` are final. `failed` is left only by an explicit resume, and not after a `fail` step.
 """
@@ -44,7 +47,7 @@ def page() -> str:
     for before, followers in LEGAL.items():
         for after in Status:
             if after in followers:
-                why = WHY.get((before, after), "resumed" if before is Status.PAUSED else "")
+                why = WHY.get((before, after), "")
                 lines.append(f"    {before} --> {after}{why and f': {why}'}")
     lines += [f"    {status} --> [*]" for status in Status if status in TERMINAL]
     diagram = "\n".join(lines)

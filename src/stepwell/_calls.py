@@ -114,7 +114,13 @@ class Calls:
             tags=row.tags,
             log=logging.LoggerAdapter(
                 logger,
-                {"execution": row.id, "workflow": row.workflow, "step": step, "visit": row.visit, "attempt": row.attempt},
+                {
+                    "execution": row.id,
+                    "workflow": row.workflow,
+                    "step": step,
+                    "visit": row.visit,
+                    "attempt": row.attempt,
+                },
             ),
         )
 
@@ -161,9 +167,7 @@ class Calls:
             return await call_in_own_task(step.function, arguments, f"stepwell {row.id} {step.name}")
         if ticket is None:
             return self._call_in_line(step, arguments)
-        return await self._threads.run(
-            ticket, step.function, arguments[0], abandoned=lambda: self._tell_abandoned(row)
-        )
+        return await self._threads.run(ticket, step.function, arguments[0], abandoned=lambda: self._tell_abandoned(row))
 
     def _call_in_line(self, step: Any, arguments: tuple[Any, ...]) -> Any:
         began = anyio.current_time()

@@ -100,7 +100,9 @@ class Client:
             _check_same(stored, program, input, pinned=pinned)
         return id
 
-    async def signal(self, program_of: Callable[[Stored], Program], id: str, step: str, payload: Any, signal_id: str) -> None:
+    async def signal(
+        self, program_of: Callable[[Stored], Program], id: str, step: str, payload: Any, signal_id: str
+    ) -> None:
         """Have a signal used at once where its wait is open, or keep it for when its wait opens."""
         while True:
             stored = await self.load(id)
@@ -317,4 +319,3 @@ def _check_resumable(stored: Stored) -> None:
 
 def _shown(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
-

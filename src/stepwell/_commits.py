@@ -128,10 +128,10 @@ class Commits:
 
     def _take(self) -> list[_Pending]:
         """Take what can be committed together: no two units may touch the same execution, and their order stays."""
+        batch: list[_Pending] = []
         if len(self._queue) == 1:
-            batch = [self._queue.popleft()]
+            batch.append(self._queue.popleft())
         else:
-            batch = []
             touched: set[str] = set()
             left: deque[_Pending] = deque()
             while self._queue and len(batch) < _MAX_UNITS:

@@ -22,7 +22,7 @@ from stepwell._listeners import Listener, Listeners
 from stepwell._registry import Registry
 from stepwell._retry import Seconds, seconds
 from stepwell._session import Session
-from stepwell._settings import Settings, due_moment, positive, step_name
+from stepwell._settings import Settings, checked_storage, due_moment, positive, step_name
 from stepwell._typevars import InputT, OutT, SignalT
 from stepwell.storage.memory import MemoryStorage
 
@@ -63,14 +63,15 @@ class Engine(AsyncContextManagerMixin):
         limits: Limits | None = None,
         name: str | None = None,
     ) -> None:
-        self._settings = Settings.of(lease, renew_every, default_timeout, max_crashes, Limits() if limits is None else limits, name)
-        self._storage = storage
+        self._settings = Settings.of(
+            lease, renew_every, default_timeout, max_crashes, Limits() if limits is None else limits, name
+        )
+        self._storage = checked_storage(storage)
         self._registry = Registry(self._settings.limits, self._settings.default_timeout)
         self._entropy = Entropy()
         self._listeners = Listeners()
         self._session: Session | None = None
-        for workflow in workflows:
-            self._registry.add(workflow)
+        self._registry.add_all(workflows)
 
     # -- living --------------------------------------------------------------------------------------------------------
 

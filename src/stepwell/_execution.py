@@ -249,8 +249,9 @@ def to_datetime(microseconds: int) -> datetime:
 
 def to_microseconds(moment: datetime, what: str) -> int:
     """Return an aware datetime as a storage's time. Raises InvalidArgument for one without a time zone."""
-    if not isinstance(moment, datetime) or moment.tzinfo is None or moment.utcoffset() is None:  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
-        raise InvalidArgument(f"{what} must be a datetime with a time zone, not {moment!r}")
+    given: object = moment  # callers without a type checker give anything
+    if not isinstance(given, datetime) or given.utcoffset() is None:
+        raise InvalidArgument(f"{what} must be a datetime with a time zone, not {given!r}")
     return (moment - _EPOCH) // _MICROSECOND
 
 

@@ -210,8 +210,7 @@ def _read_ended(fold: _Fold, entry: Entry) -> None:
 
 
 def _read_cancelled(fold: _Fold, entry: Entry) -> None:
-    if entry.step is not None:
-        fold.step(entry, Status.CANCELLED, ended_at=entry.at)
+    fold.step(entry, Status.CANCELLED, ended_at=entry.at)
     fold.end(Status.CANCELLED)
 
 

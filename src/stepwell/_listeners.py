@@ -87,14 +87,13 @@ class Listeners:
             self._queued.set()
 
     @asynccontextmanager
-    async def stream(
-        self, kinds: Iterable[str], buffer: int
-    ) -> AsyncGenerator[ObjectReceiveStream[Event | Lagged]]:
+    async def stream(self, kinds: Iterable[str], buffer: int) -> AsyncGenerator[ObjectReceiveStream[Event | Lagged]]:
         """Open a stream of the events of these kinds (all kinds, if none is named)."""
         if type(buffer) is not int or buffer < 1:
             raise InvalidArgument(f"buffer must be a positive number of events, not {buffer!r}")
+        known = _known(kinds)
         send, receive = create_memory_object_stream[Any](buffer)
-        subscription = _Subscription(_known(kinds), send)
+        subscription = _Subscription(known, send)
         with send, receive:
             self._subscriptions.append(subscription)
             try:

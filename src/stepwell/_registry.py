@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,6 +15,8 @@ from stepwell._failure import describe, type_name
 from stepwell._program import Program
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stepwell._limits import Limits
     from stepwell._model import Definition
     from stepwell.storage._protocol import Storage
@@ -51,6 +54,13 @@ class Registry:
             self.add(child)
         self.programs[workflow.key] = program
         self._unpublished[workflow.key] = program
+
+    def add_all(self, workflows: Sequence[Workflow[Any, Any]]) -> None:
+        """Make several workflows known."""
+        if not isinstance(workflows, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
+            raise InvalidArgument(f"workflows must be a list of them, not {describe(workflows)}")
+        for workflow in workflows:
+            self.add(workflow)
 
     def begin(self) -> None:
         """Assume nothing of what the storage knows: it may be another than before, on another event loop."""

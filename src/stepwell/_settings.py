@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stepwell._checks import InvalidArgument, check_name
 from stepwell._execution import to_microseconds
@@ -14,7 +14,10 @@ from stepwell._model import NOW, Moment
 from stepwell._retry import Seconds, seconds
 from stepwell._worker import Timing
 
-__all__ = ["Settings", "due_moment", "positive"]
+if TYPE_CHECKING:
+    from stepwell.storage._protocol import Storage
+
+__all__ = ["Settings", "checked_storage", "due_moment", "positive", "step_name"]
 
 _RENEWALS: Final = 4
 _MARGIN: Final = 10
@@ -85,3 +88,12 @@ def step_name(step: object) -> str:
     if type(name) is not str:
         raise InvalidArgument(f"a wait is named by its handle or its name, not {describe(step)}")
     return name
+
+
+def checked_storage(storage: Storage | None) -> Storage | None:
+    """Return the storage. Raises InvalidArgument for what is none: a path, or a class that was not called."""
+    if storage is None or (callable(getattr(storage, "claim", None)) and not isinstance(storage, type)):
+        return storage
+    raise InvalidArgument(
+        f"the storage must be an open one, as of `async with SQLiteStorage(path) as storage`, not {describe(storage)}"
+    )

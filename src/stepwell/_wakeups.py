@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["Bell", "Wakeups"]
 
@@ -67,7 +67,7 @@ class Wakeups:
         self._bells: set[Bell] = set()
 
     @contextmanager
-    def bell(self) -> Iterator[Bell]:
+    def bell(self) -> Generator[Bell]:
         """Listen as long as the block runs."""
         bell = Bell()
         self._bells.add(bell)

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any, Literal
 
+import anyio
+
 from stepwell import (
     DEFAULT,
     Context,
@@ -23,7 +25,7 @@ from stepwell._history import History
 from stepwell._model import TERMINAL, Kind, Query, Row, Status, Stored
 from stepwell.storage import Storage
 
-__all__ = ["HOUR_POLL", "Ctx", "check_all", "gated", "kinds", "line", "nest"]
+__all__ = ["HOUR_POLL", "Ctx", "Runs", "check_all", "gated", "kinds", "line", "nest"]
 
 Ctx = Context[int]
 
@@ -114,8 +116,31 @@ def nest(child: Workflow[int, Any], *, name: str = "parent") -> Workflow[int, An
 
 def _told(outcome: Outcome[Any]) -> str:
     assert isinstance(outcome, Outcome)
-    error = getattr(outcome.error, "type", None) or (outcome.error or {}).get("type") if outcome.error else None
+    error: Any = outcome.error["type"] if outcome.error else None
     return f"{outcome.status} {outcome.output} {error} {outcome.id}"
+
+
+class Runs:
+    """Three activities that count how often they ran, by idempotency key."""
+
+    def __init__(self) -> None:
+        self.of: Counter[str] = Counter()
+
+    async def first(self, ctx: Ctx) -> str:
+        self.of[ctx.idempotency_key] += 1
+        return "first"
+
+    async def second(self, ctx: Ctx) -> str:
+        self.of[ctx.idempotency_key] += 1
+        await anyio.sleep(1)
+        return f"{ctx.output('first')} second"
+
+    async def third(self, ctx: Ctx) -> str:
+        self.of[ctx.idempotency_key] += 1
+        return f"{ctx.output('second')} third"
+
+    def flow(self) -> Workflow[int, Any]:
+        return line(self.first, self.second, self.third)
 
 
 async def kinds(storage: Storage, id: str) -> list[str]:

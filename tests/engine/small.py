@@ -7,7 +7,19 @@ from typing import Any
 
 import pytest
 
-from stepwell import Context, Engine, ExecutionFailed, Failure, Retry, Status, Workflow, activity, decision, fail, succeed
+from stepwell import (
+    Context,
+    Engine,
+    ExecutionFailed,
+    Failure,
+    Retry,
+    Status,
+    Workflow,
+    activity,
+    decision,
+    fail,
+    succeed,
+)
 from stepwell.storage._protocol import Storage
 
 __all__ = ["Ctx", "Through", "deciding", "done", "failure_of_run", "healthy", "nothing", "refused", "single"]

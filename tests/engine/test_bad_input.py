@@ -105,7 +105,9 @@ async def test_the_same_workflow_twice_is_harmless_and_a_changed_one_is_not(stor
         engine.register(one)
         engine.register(single(nothing.function))
         for use in (lambda: engine.register(other), lambda: engine.handle(other, "e")):
-            with pytest.raises(DefinitionChanged, match=r"'single' version '1'[\s\S]*- step work[\s\S]*\+ step nothing"):
+            with pytest.raises(
+                DefinitionChanged, match=r"'single' version '1'[\s\S]*- step work[\s\S]*\+ step nothing"
+            ):
                 use()
         with pytest.raises(DefinitionChanged):
             await engine.start(other, 1)

@@ -97,7 +97,7 @@ async def test_a_handler_that_swallows_its_timeout_has_timed_out_all_the_same(st
     async def work(ctx: Ctx) -> int:
         try:
             await anyio.sleep(100)
-        except BaseException:  # noqa: BLE001, S110 -- what careless code does
+        except BaseException:  # noqa: S110 -- what careless code does
             pass
         return 1
 
@@ -181,7 +181,7 @@ async def test_a_native_task_that_a_handler_leaves_behind_changes_nothing(storag
 async def test_a_cancel_scope_that_a_handler_leaves_open_does_no_harm_to_others(storage: Storage, then: str) -> None:
     async def work(ctx: Ctx) -> int:
         scope = anyio.CancelScope()
-        scope.__enter__()  # noqa: PLC2801 -- the mistake under test
+        scope.__enter__()
         if then != "returns":
             scope.cancel()
         if then == "is cancelled by it":

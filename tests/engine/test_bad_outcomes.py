@@ -50,7 +50,10 @@ def _raised_plainly(error: BaseException) -> Callable[[Ctx], Any]:
 
 RAISED: list[tuple[Callable[[], BaseException], str]] = [
     (lambda: ValueError("no"), "ValueError"),
-    (lambda: ExceptionGroup("several", [ValueError("one"), ExceptionGroup("in it", [OSError("two")])]), "ExceptionGroup"),
+    (
+        lambda: ExceptionGroup("several", [ValueError("one"), ExceptionGroup("in it", [OSError("two")])]),
+        "ExceptionGroup",
+    ),
     (lambda: BaseExceptionGroup("worse", [Own("one"), SystemExit(2)]), "BaseExceptionGroup"),
     (lambda: SystemExit(3), "SystemExit"),
     (lambda: GeneratorExit("early"), "GeneratorExit"),

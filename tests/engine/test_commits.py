@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from stepwell import Engine, Workflow
-from stepwell._commits import Commits
+from stepwell._commits import Commits, NotTrusted
 from stepwell._model import Change, Unit
 from stepwell._transition import begin
 from stepwell.storage import Storage, StorageError
@@ -93,6 +93,7 @@ async def running(storage: Storage, told: list[str]) -> AsyncGenerator[Commits]:
     commits = Commits(storage, committed)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(commits.run)
+        await anyio.wait_all_tasks_blocked()
         yield commits
         tasks.cancel_scope.cancel()
 
@@ -151,6 +152,62 @@ async def test_a_commit_that_is_never_answered_fails_after_ten_seconds_and_the_n
             await commits.commit(creation("a"))
         assert virtual_time.now() == pytest.approx(10)
         assert await commits.commit(creation("a"))
+
+
+class Lapsing:
+    """The holder of a lease that is trusted until a moment."""
+
+    def __init__(self, trusted_until: float) -> None:
+        self.trusted_until = trusted_until
+        self.heard = 0
+
+    def is_trusted(self) -> bool:
+        return anyio.current_time() < self.trusted_until
+
+    def landed(self) -> None:
+        self.heard += 1
+
+
+async def test_nothing_is_sent_for_a_lease_that_is_not_trusted_any_more(faulty: Faulty) -> None:
+    told: list[str] = []
+    holders = [Lapsing(0.0), Lapsing(1.0), Lapsing(3.0)]
+    faulty.spoil("commit", how=How.HANGS_AFTER, seconds=2)  # the second's trust ends while it waits for its turn
+    refused: list[int] = []
+
+    async def send(place: int) -> None:
+        try:
+            await commits.commit(creation(f"e{place}"), holders[place])
+        except NotTrusted:
+            refused.append(place)
+
+    async with running(faulty, told) as commits:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(commits.commit, creation("first"))
+            await anyio.sleep(0.5)
+            for place in range(3):
+                tasks.start_soon(send, place)
+    assert sorted(refused) == [0, 1]
+    assert [holder.heard for holder in holders] == [0, 0, 1]
+    assert faulty.units == [1, 1]
+
+
+async def test_a_unit_is_not_sent_again_once_its_lease_is_not_trusted_any_more(faulty: Faulty) -> None:
+    told: list[str] = []
+    errors: list[str] = []
+    faulty.spoil("commit", how=How.FAILS_BEFORE, action=lambda: anyio.sleep(2))
+
+    async def send(id: str) -> None:
+        try:
+            await commits.commit(creation(id), Lapsing(1.0))
+        except StorageError as error:
+            errors.append(str(error))
+
+    async with running(faulty, told) as commits:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send, "a")
+            tasks.start_soon(send, "b")
+    assert len(errors) == 2
+    assert faulty.calls["commit"] == 1
 
 
 async def test_a_caller_that_is_cancelled_withdraws_what_was_not_sent_and_waits_for_what_was(faulty: Faulty) -> None:

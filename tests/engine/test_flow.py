@@ -14,6 +14,7 @@ from stepwell import (
     Engine,
     ExecutionCancelled,
     ExecutionFailed,
+    Handle,
     Retry,
     Status,
     Workflow,
@@ -242,6 +243,22 @@ async def test_retries_come_after_their_backoff_and_no_poll_is_needed(store: Sto
     async with Engine(store, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
         assert await (await engine.start(flow, 0)).result(3000) == 4
     assert [after - before for before, after in pairwise(times)] == pytest.approx([2, 6, 18], abs=0.001)
+
+
+async def test_retries_at_odd_fractions_of_a_second_need_no_poll_either(store: Storage) -> None:
+    async def flaky(ctx: Ctx) -> int:
+        if ctx.attempt < 5:
+            raise ValueError("again")
+        return ctx.attempt
+
+    flow = line(flaky, retry=Retry(max_attempts=5, backoff=0.1234567, jitter=1.0))
+    async with Engine(store, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
+        handles: list[Handle[Any]] = []
+        for number in range(40):
+            await anyio.sleep(0.0123457)
+            handles.append(await engine.start(flow, number))
+        for handle in handles:
+            assert await handle.result(20) == 5
 
 
 async def test_an_error_that_the_policy_gives_up_on_is_not_tried_again(store: Storage) -> None:

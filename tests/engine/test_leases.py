@@ -101,6 +101,18 @@ async def test_trust_is_counted_from_when_a_claim_was_sent_not_from_its_answer(f
             fault.mend()
 
 
+async def test_a_handler_does_not_begin_under_a_lease_that_is_not_trusted_any_more(faulty: Faulty) -> None:
+    steps = Steps(1)
+    flow = line(steps.work)
+    async with Engine(faulty, workflows=[flow], lease=5) as engine:
+        handle = await engine.start(flow, 0)
+        faulty.spoil("claim", how=How.HANGS_AFTER, seconds=4.9)
+        async with engine.worker():
+            assert await handle.result(60) == 2
+    assert len(steps.began.entries) == 1
+    assert steps.began.entries[0] >= 5
+
+
 async def test_trust_is_counted_from_when_a_renewal_was_sent_not_from_its_answer(faulty: Faulty) -> None:
     steps = Steps()
     flow = line(steps.work, timeout=None)
@@ -119,9 +131,13 @@ async def test_trust_is_counted_from_when_a_renewal_was_sent_not_from_its_answer
 async def test_renewals_keep_a_step_of_an_hour_while_others_look(store: Storage) -> None:
     steps = Steps(3600)
     flow = line(steps.work, timeout=None)
-    async with Engine(store, workflows=[flow]) as engine, Engine(store, workflows=[flow]) as other:
-        async with engine.worker(poll_interval=100), other.worker(poll_interval=100):
-            assert await (await engine.start(flow, 0)).result(4000) == 1
+    async with (
+        Engine(store, workflows=[flow]) as engine,
+        Engine(store, workflows=[flow]) as other,
+        engine.worker(poll_interval=100),
+        other.worker(poll_interval=100),
+    ):
+        assert await (await engine.start(flow, 0)).result(4000) == 1
     assert len(steps.began.entries) == 1
 
 

@@ -64,7 +64,7 @@ async def test_the_blocks_own_exception_leaves_bare(storage: Storage, make: Call
         async with Engine(storage, workflows=[healthy]) as engine, engine.worker():
             await (await engine.start(healthy, 1)).result(60)
             raise error
-    except BaseException as left:  # noqa: BLE001 -- that is the question
+    except BaseException as left:
         caught = left
     if isinstance(error, StopIteration):  # no context manager made of a generator can let it pass
         assert caught is error or (isinstance(caught, RuntimeError) and caught.__cause__ is error)

@@ -100,6 +100,30 @@ async def test_of_two_holders_of_one_lease_only_the_later_commits_whatever_their
     assert [kind for kind in journal if kind.startswith("succeeded")] == ["succeeded 2", "succeeded 1"]
 
 
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_a_worker_whose_storage_hangs_can_be_left_in_seconds(faulty: Faulty, *, is_cancelled: bool) -> None:
+    begun: Recorder[str] = Recorder()
+
+    async def work(ctx: Ctx) -> str:
+        begun.record("begun")
+        await anyio.sleep_forever()
+        return ""
+
+    flow = line(work, timeout=None)
+    async with Engine(faulty, workflows=[flow]) as engine:
+        await engine.start(flow, 0)
+        with anyio.CancelScope() as scope:
+            async with engine.worker(grace=0, poll_interval=HOUR_POLL):
+                await begun.until_recorded("begun")
+                await anyio.wait_all_tasks_blocked()
+                fault = faulty.cut()
+                began = anyio.current_time()
+                if is_cancelled:
+                    scope.cancel()
+        assert anyio.current_time() - began <= 5.1
+        fault.mend()
+
+
 async def test_many_starts_of_one_id_from_two_engines_are_one_execution(
     store: Storage, storage_factory: StorageFactory
 ) -> None:

@@ -10,7 +10,7 @@ from stepwell._retry import Retry
 __all__ = ["Broken", "chain", "choice", "failing", "gates", "loop", "parent", "patient", "spin"]
 
 
-class Broken(Exception):  # noqa: N818 -- named for what happened
+class Broken(Exception):
     """What the activities here may catch."""
 
 

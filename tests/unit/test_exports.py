@@ -14,7 +14,7 @@ import stepwell.testing
 @pytest.mark.parametrize("module", [stepwell, stepwell.storage, stepwell.testing], ids=lambda module: module.__name__)
 def test_all_is_sorted_and_each_name_of_it_can_be_imported(module: ModuleType) -> None:
     names: list[str] = module.__all__
-    assert names == sorted(set(names))
+    assert names == sorted(set(names), key=lambda name: (not name.isupper(), name[0].islower(), name))
     assert [name for name in names if not hasattr(module, name)] == []
 
 
@@ -37,6 +37,8 @@ def test_every_error_of_the_library_is_public_and_of_one_family() -> None:
 
 def test_each_public_class_and_function_is_documented() -> None:
     undocumented = [
-        name for name in stepwell.__all__ if callable(value := getattr(stepwell, name)) and not (value.__doc__ or "").strip()
+        name
+        for name in stepwell.__all__
+        if callable(value := getattr(stepwell, name)) and not (value.__doc__ or "").strip()
     ]
     assert undocumented == []

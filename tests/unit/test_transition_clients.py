@@ -318,7 +318,7 @@ def test_a_subworkflow_that_crashed_looks_at_its_child_again() -> None:
     assert driver.rows["x"].status is Status.FAILED
     driver.ask("x", Resumed())
     assert driver.go("x") == StillSuspended()
-    assert driver.rows["x"].status is Status.SUSPENDED
+    assert driver.load("x").row.status is Status.SUSPENDED
 
 
 def test_after_a_fail_step_there_is_nothing_to_resume() -> None:
@@ -391,7 +391,7 @@ def test_a_child_that_ends_after_its_parent_changes_nothing_there() -> None:
     driver.claim("x")
     driver.report("x", Asked("1"))
     driver.claim("x/sub")
-    driver.commit((driver.decided("x", Cancelled())))
+    driver.commit(driver.decided("x", Cancelled()))
     driver.report("x/sub", Raised(FAILURE))
     assert kinds(driver, last=1) == ["cancelled"]
 

@@ -75,7 +75,8 @@ def outcomes(driver: Driver, id: str) -> Iterator[Event]:
             if kind == "decision":
                 yield from map(Chose, driver_routes(driver, id))
             else:
-                yield {"activity": Returned("1"), "subworkflow": Asked("1")}.get(kind, Ended("1"))
+                ends: dict[str, Event] = {"activity": Returned("1"), "subworkflow": Asked("1")}
+                yield ends.get(kind, Ended("1"))
             yield from (Raised(FAILURE), Raised(FAILURE, is_final=True), Drained())
     yield from (HandedBack("drain"), HandedBack("suspect", 1.0))
 
@@ -129,7 +130,7 @@ def test_every_pair_of_statuses_that_happens_is_legal_and_every_legal_one_happen
 
 def test_what_is_terminal_is_not_live() -> None:
     assert {status for status in Status if status.is_terminal} == TERMINAL
-    assert LIVE | TERMINAL == set(Status)
+    assert set(Status) == LIVE | TERMINAL
     assert not LEGAL[Status.SUCCEEDED] | LEGAL[Status.CANCELLED]
 
 
