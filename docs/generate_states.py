@@ -32,7 +32,8 @@ Where an execution may stand, and what may follow. This page is generated from t
 before every commit (`LEGAL` in `stepwell._model`), by `python docs/generate_states.py`; a test drives small workflows
 through every event and sees to it that each arrow happens and that nothing else does.
 """
-TAIL: Final = """- `running` means that a worker holds the lease. A worker that dies leaves it so until the lease ends; then the next
+TAIL: Final = """\
+- `running` means that a worker holds the lease. A worker that dies leaves it so until the lease ends; then the next
   claim follows `running` with `running`, and the attempt counts as lost.
 - `suspended` waits for a signal, a timeout or a child. A worker claims it only to look whether the wait is over; that
   is no attempt. A client whose signal fits the open wait moves it on by itself.

@@ -1,8 +1,8 @@
 """The only place that runs user code: a step's function goes in, what it did comes out as an event.
 
-`_outcome` is the one place that catches everything. Four endings are told apart: the step's own timeout, and the lease's
-three (`_leases.Ending`); all end the scope in which the handler runs. A cancellation that none of them asked for is a
-failure of the attempt.
+`_outcome` is the one place that catches everything. Four endings are told apart: the step's own timeout, and the
+lease's three (`_leases.Ending`); all end the scope in which the handler runs. A cancellation that none of them asked
+for is a failure of the attempt.
 """
 
 from __future__ import annotations
@@ -229,7 +229,8 @@ class _Value:
 
 def _catch_label(workflow: Any, step: str, error: BaseException) -> str | None:
     """Return the label of the first catch of *step* that takes this error."""
-    for caught, label in workflow.catches.get(step, ()):
+    catches: tuple[tuple[type[BaseException], str], ...] = workflow.catches.get(step, ())
+    for caught, label in catches:
         if isinstance(error, caught):
             return label
     return None
@@ -247,7 +248,8 @@ def _is_ours_to_end(held: Held) -> bool:
 def _stops_the_worker(error: BaseException) -> bool:
     """Ctrl-C is nobody's failure, also where a task group of the handler's has wrapped it."""
     if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(KeyboardInterrupt) is not None
+        group: BaseExceptionGroup[BaseException] = error
+        return group.subgroup(KeyboardInterrupt) is not None
     return isinstance(error, KeyboardInterrupt)
 
 

@@ -276,7 +276,7 @@ class Client:
 
 
 def known_id(id: str) -> str:
-    """Return an id that may be an execution's. Raises InvalidArgument, and ExecutionNotFound for what no storage takes."""
+    """Return an id that may be an execution's. Raises InvalidArgument, and ExecutionNotFound for what can't be one."""
     if type(id) is not str:
         raise InvalidArgument(f"the execution id must be text, not {type_name(id)}: {describe(id)}")
     if not id.isprintable():

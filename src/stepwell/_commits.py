@@ -74,6 +74,7 @@ class Commits:
         self._gathered = anyio.Event()
         self._sending: list[_Pending] = []
         self._idle = anyio.Event()
+        self._then: list[Callable[[], None]] = []
         self._closed: Exception | None = None
 
     async def commit(self, unit: Unit, holder: Holder | None = None) -> bool:
@@ -110,7 +111,16 @@ class Commits:
                 await self._gathered.wait()
             self._sending = self._take()
             await self._send(self._sending)
-            self._sending = []
+            self._sending, then, self._then = [], self._then, []
+            for tell in then:
+                tell()
+
+    def after(self, id: str, tell: Callable[[], None]) -> None:
+        """Call *tell* once what is being sent for that execution has been told: a claim may be answered before it."""
+        if any(id in pending.ids for pending in self._sending):
+            self._then.append(tell)
+        else:
+            tell()
 
     async def finish(self, error: Exception) -> None:
         """Take no more units, whose committers get *error*, and return when those that were taken are committed."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from anyio import create_task_group, current_effective_deadline, get_cancelled_exc_class
-from anyio.abc import TaskGroup
 
 from stepwell._errors import WorkerCrashed
 from stepwell._failure import failure_of
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 __all__ = ["guarded_task_group"]
 
@@ -20,9 +23,9 @@ async def guarded_task_group(what: str) -> AsyncGenerator[TaskGroup]:
     """Run the block in a task group, and wait for its tasks before the block's own exception goes on.
 
     The block's exception leaves as it is. A task that dies cancels the block and is raised as WorkerCrashed, its cause
-    the group of errors; where both happen, the block's exception leaves with the WorkerCrashed as its context. Ctrl-C in
-    a task leaves as KeyboardInterrupt. Cancellation, Ctrl-C and SystemExit in the block cancel the tasks at once; after
-    any other exception they are left to end by themselves.
+    the group of errors; where both happen, the block's exception leaves, and the WorkerCrashed ends its chain of
+    contexts. Ctrl-C in a task leaves as KeyboardInterrupt. Cancellation, Ctrl-C and SystemExit in the block cancel the
+    tasks at once; after any other exception they are left to end by themselves.
     """
     body: BaseException | None = None
     crash: BaseException | None = None
@@ -54,14 +57,16 @@ def _without_cancellation(error: BaseException) -> BaseException | None:
     """Return what the block raised by itself: on Trio a group of its own may hold cancellations from around it, too."""
     if not isinstance(error, BaseExceptionGroup) or current_effective_deadline() > -math.inf:
         return error
-    cancelled, rest = error.split(get_cancelled_exc_class())
-    return error if cancelled is None else rest
+    group: BaseExceptionGroup[BaseException] = error
+    cancelled, rest = group.split(get_cancelled_exc_class())
+    return group if cancelled is None else rest
 
 
 def _is_urgent(error: BaseException) -> bool:
     urgent = (KeyboardInterrupt, SystemExit)
     if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(urgent) is not None
+        group: BaseExceptionGroup[BaseException] = error
+        return group.subgroup(urgent) is not None
     return isinstance(error, urgent)
 
 
@@ -76,7 +81,5 @@ def _append_context(error: BaseException, context: BaseException) -> None:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return failure_of(error).summary
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else failure_of(first).summary

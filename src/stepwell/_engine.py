@@ -23,7 +23,6 @@ from stepwell._registry import Registry
 from stepwell._retry import Seconds, seconds
 from stepwell._session import Session
 from stepwell._settings import Settings, checked_storage, due_moment, positive, step_name
-from stepwell._typevars import InputT, OutT, SignalT
 from stepwell.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from stepwell._model import Status, Stored
     from stepwell._notices import Event, Lagged
     from stepwell._program import Program
+    from stepwell._typevars import InputT, OutT, SignalT
     from stepwell._worker import Worker
     from stepwell.storage._protocol import Storage
 
@@ -108,8 +108,8 @@ class Engine(AsyncContextManagerMixin):
     def register(self, workflow: Workflow[Any, Any], /) -> None:
         """Make a workflow known, with the workflows of its subworkflows; the same one twice is harmless.
 
-        Raises DefinitionError where a type of it can't be resolved, and DefinitionChanged (here, or at the next start or
-        claim) where the same name and version has another graph that live executions use.
+        Raises DefinitionError where a type of it can't be resolved, and DefinitionChanged where the name and version
+        has another graph: here if this engine knows it, at `start` if live executions in the storage use it.
         """
         self._registry.add(workflow)
 
@@ -163,9 +163,10 @@ class Engine(AsyncContextManagerMixin):
         """Create an execution, durable when this returns, and return its handle.
 
         The same *id* with the same workflow and input is the same execution; with other content it is an
-        ExecutionConflict. Without an id it gets one of its own. It is due at once, after *delay* seconds, or *at* a time.
-        Raises UnknownWorkflow, PayloadError (with the path of what doesn't fit), InvalidArgument and StorageError; after
-        the last it may exist or not, and starting it again with the same id is safe.
+        ExecutionConflict. Without an id it gets one of its own. It is due at once, after *delay* seconds, or *at* a
+        time. Raises UnknownWorkflow, DefinitionChanged, PayloadError (with the path of what doesn't fit),
+        InvalidArgument and StorageError; after the last it may exist or not, and starting it again with the same id is
+        safe.
         """
         opened = self._opened()
         program = await self._registry.ready(opened.storage, workflow, version)
@@ -249,7 +250,7 @@ class Engine(AsyncContextManagerMixin):
     # -- running -------------------------------------------------------------------------------------------------------
 
     async def run_due(self, limit: int | None = None) -> int:
-        """Do one polling cycle: claim up to *limit* due executions (100, if None), run one step of each, return how many."""
+        """Do one polling cycle: claim up to *limit* due executions (100), run one step of each, return how many."""
         session = await self._ready()
         amount = 100 if limit is None else positive(limit, "limit")
         return await session.run_once(session.new_worker(amount, single_step=True), amount)
@@ -273,9 +274,10 @@ class Engine(AsyncContextManagerMixin):
     ) -> AsyncGenerator[Worker]:
         """Run a worker for as long as the block runs, with up to *concurrency* executions at a time.
 
-        Left normally or by an exception of the block's own (which leaves as it is), the worker claims nothing more, lets
-        running steps end for up to *grace* seconds, then cancels them and hands their leases back. Left by cancellation,
-        it does so at once. A worker that dies cancels the block and is raised as WorkerCrashed.
+        Left normally or by an exception of the block's own (which leaves as it is), the worker claims nothing more,
+        lets running steps end for up to *grace* seconds, then cancels them and hands their leases back. Left by
+        cancellation, it does so at once. A thread that runs on is not waited for. A worker that dies cancels the block
+        and is raised as WorkerCrashed.
         """
         async with guarded_task_group("a worker died") as tasks:
             run = partial(self.run_worker, concurrency=concurrency, poll_interval=poll_interval, grace=grace)

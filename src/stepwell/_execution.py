@@ -249,10 +249,13 @@ def to_datetime(microseconds: int) -> datetime:
 
 def to_microseconds(moment: datetime, what: str) -> int:
     """Return an aware datetime as a storage's time. Raises InvalidArgument for one without a time zone."""
-    given: object = moment  # callers without a type checker give anything
-    if not isinstance(given, datetime) or given.utcoffset() is None:
-        raise InvalidArgument(f"{what} must be a datetime with a time zone, not {given!r}")
+    if not _is_aware(moment):
+        raise InvalidArgument(f"{what} must be a datetime with a time zone, not {moment!r}")
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def _is_aware(value: object) -> bool:
+    return isinstance(value, datetime) and value.utcoffset() is not None
 
 
 def _step(execution: str, step: StepHistory) -> StepState:

@@ -34,7 +34,8 @@ class Handle(Generic[OutT_co]):
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
         with anyio.move_on_after(limit):
-            return await self._engine.result_of(self.id)
+            output: OutT_co = await self._engine.result_of(self.id)
+            return output
         raise TimeoutError(f"execution {self.id!r} has not ended within {limit:g} s; it goes on")
 
     async def get(self) -> Execution:

@@ -12,15 +12,17 @@ import math
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from anyio import WouldBlock, create_memory_object_stream, get_cancelled_exc_class
-from anyio.abc import ObjectReceiveStream
-from anyio.streams.memory import MemoryObjectSendStream
 
 from stepwell._checks import InvalidArgument
 from stepwell._notices import EVENT_KINDS, Event, Lagged
+
+if TYPE_CHECKING:
+    from anyio.abc import ObjectReceiveStream
+    from anyio.streams.memory import MemoryObjectSendStream
 
 __all__ = ["Listener", "Listeners"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from stepwell._codec import Codec, LimitExceeded, codec_for
-from stepwell._definition import DEFAULT, StepKind
+from stepwell._definition import DEFAULT, StepKind, Subworkflow
 from stepwell._failure import Failure
 from stepwell._model import Definition, Status
 
@@ -41,7 +41,7 @@ class Program:
         for name, step in workflow.steps.items():
             if step.kind is StepKind.WAIT:
                 self.inputs[name] = codec_for(types.steps[name].signal)
-            elif step.kind is StepKind.SUBWORKFLOW:
+            elif isinstance(step, Subworkflow):
                 self.inputs[name] = codec_for(step.child.bind().input)
         self.timeouts = {name: _timeout(step, default_timeout) for name, step in workflow.steps.items()}
         graph = msgspec.json.encode(workflow.graph.to_json(), order="deterministic").decode()
@@ -52,7 +52,7 @@ def _timeout(step: Step[Any, Any], default: float | None) -> float | None:
     """Return the seconds an attempt may take; a wait's own timeout is how long it waits, not how long it resolves."""
     if step.kind is StepKind.WAIT or step.timeout is DEFAULT:
         return default
-    return step.timeout  # type: ignore[return-value]
+    return step.timeout
 
 
 class Outputs(Mapping[str, Any]):

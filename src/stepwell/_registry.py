@@ -39,8 +39,8 @@ class Registry:
     def add(self, workflow: Workflow[Any, Any]) -> None:
         """Make a workflow and its children known; the same one twice is harmless.
 
-        Raises DefinitionError where a type can't be resolved, and DefinitionChanged where another graph has the name and
-        version already.
+        Raises DefinitionError where a type can't be resolved, and DefinitionChanged where another graph has the name
+        and version already.
         """
         if not isinstance(workflow, Workflow):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
             raise InvalidArgument(f"a Workflow is needed, not {type_name(workflow)}: {describe(workflow)}")

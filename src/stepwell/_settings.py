@@ -34,7 +34,7 @@ class Settings:
     name: str
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0917 -- the engine's own arguments, in their order
         cls,
         lease: Seconds,
         renew_every: Seconds | None,

@@ -13,6 +13,7 @@ import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -238,7 +239,7 @@ class Worker:
         row = stored.row
         held = self.leases.take(row.id, row.token, sent_at=sent_at)
         for event in claim_notices(row, Status(stored.journal[-1].ref or Status.QUEUED)):
-            self._tell(event)
+            self._services.commits.after(row.id, partial(self._tell, event))
         program = self._registry.programs[row.workflow, row.version]
         self._running += 1
         steps.start_soon(self._run, Run(self._services, self, program, stored, held), held, name=f"stepwell {row.id}")

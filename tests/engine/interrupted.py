@@ -1,8 +1,8 @@
 """A program that is interrupted: `python interrupted.py <backend> <database> <what>`.
 
-It starts twelve executions of two steps, and runs them. *what* tells where it stands when it says `ready`: `idle` (nothing
-to do), `handler` (each in the middle of its step), `commits` (one commit after another), `term` (as `handler`, and
-SIGTERM is answered by cancelling). `finish` runs what is left. Each step that begins is a line on the standard output.
+It starts executions of two steps, and runs them. *what* tells where it stands when it says `ready`: `idle` (nothing to
+do), `handler` (in the middle of a step), `commits` (one commit after another), `term` (as `handler`, and SIGTERM is
+answered by cancelling). `finish` runs what is left.
 """
 
 from __future__ import annotations

@@ -81,14 +81,14 @@ async def test_an_unknown_workflow_is_told_with_the_known_ones(storage: Storage)
         with pytest.raises(UnknownWorkflow, match=r"no version '9'.*registered: 1"):
             await engine.start("healthy", 1, version="9")
         with pytest.raises(UnknownWorkflow, match="no workflow 'single'"):
-            await engine.start(single(lambda ctx: None), 1)
+            await engine.start(single(nothing.function), 1)
         with pytest.raises(InvalidArgument, match="a workflow's name"):
             await _loose(engine).start(5, 1)
         assert (await engine.find()).executions == ()
 
 
 async def test_without_a_version_where_there_are_several_they_are_listed(storage: Storage) -> None:
-    flows = [single(lambda ctx: None, version=version) for version in ("1", "2")]
+    flows = [single(nothing.function, version=version) for version in ("1", "2")]
     async with Engine(storage, workflows=flows) as engine:
         with pytest.raises(UnknownWorkflow, match=r"several versions \(1, 2\): pass version="):
             await engine.start("single", 1)

@@ -62,7 +62,7 @@ RAISED: list[tuple[Callable[[], BaseException], str]] = [
     (Unprintable, "Unprintable"),
     (lambda: TimeoutError("the user's own"), "TimeoutError"),
     (lambda: RecursionError("deep"), "RecursionError"),
-    (lambda: MemoryError(), "MemoryError"),
+    (MemoryError, "MemoryError"),
 ]
 
 
@@ -174,9 +174,10 @@ async def test_an_attempt_with_a_bad_result_is_tried_again(storage: Storage) -> 
 
 @pytest.mark.parametrize("terminal", [succeed, fail], ids=["succeed", "fail"])
 async def test_a_terminal_whose_result_cannot_be_stored_fails_the_execution(storage: Storage, terminal: Any) -> None:
-    @terminal(name="end")
-    def end(ctx: Ctx) -> Any:
+    def unstorable(ctx: Ctx) -> Any:
         return {1, 2}
+
+    end: Any = terminal(name="end")(unstorable)
 
     @succeed
     def other(ctx: Ctx) -> Any:
@@ -200,7 +201,7 @@ async def test_a_terminal_that_raises_fails_the_execution_and_keeps_what_was_don
     async def raise_later(ctx: Ctx) -> int:
         raise LookupError("nothing to tell")
 
-    end = succeed(name="end")(raise_plainly if kind == "riding" else raise_later)
+    end: Any = succeed(name="end")(raise_plainly if kind == "riding" else raise_later)
     flow = Workflow[int, int]("ends", version="1", start=nothing, edges=[nothing.then(end)])
     async with Engine(storage, workflows=[flow]) as engine, engine.worker():
         execution = await engine.start(flow, 1)
@@ -279,7 +280,7 @@ async def test_a_resolver_that_raises_rejects_the_signal_and_the_wait_stays_open
     storage: Storage, error: BaseException
 ) -> None:
     @wait
-    def gate(ctx: Ctx, signal: bool) -> Literal["go"]:
+    def gate(ctx: Ctx, signal: int) -> Literal["go"]:
         if not signal:
             raise error
         return "go"
@@ -289,10 +290,10 @@ async def test_a_resolver_that_raises_rejects_the_signal_and_the_wait_stays_open
         execution = await engine.start(flow, 1)
         await engine.run_until_idle()
         with pytest.raises(Exception, match=f"'gate'.*{type(error).__name__}") as caught:
-            await execution.signal(gate, False)
+            await execution.signal(gate, 0)
         assert caught.value.__cause__ is error
         assert (await execution.get()).status is Status.SUSPENDED
-        await execution.signal(gate, True)
+        await execution.signal(gate, 1)
         await engine.run_until_idle()
         assert await execution.result(60) == 1
 

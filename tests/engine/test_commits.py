@@ -180,12 +180,11 @@ async def test_nothing_is_sent_for_a_lease_that_is_not_trusted_any_more(faulty: 
         except NotTrusted:
             refused.append(place)
 
-    async with running(faulty, told) as commits:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(commits.commit, creation("first"))
-            await anyio.sleep(0.5)
-            for place in range(3):
-                tasks.start_soon(send, place)
+    async with running(faulty, told) as commits, anyio.create_task_group() as tasks:
+        tasks.start_soon(commits.commit, creation("first"))
+        await anyio.sleep(0.5)
+        for place in range(3):
+            tasks.start_soon(send, place)
     assert sorted(refused) == [0, 1]
     assert [holder.heard for holder in holders] == [0, 0, 1]
     assert faulty.units == [1, 1]
@@ -202,10 +201,9 @@ async def test_a_unit_is_not_sent_again_once_its_lease_is_not_trusted_any_more(f
         except StorageError as error:
             errors.append(str(error))
 
-    async with running(faulty, told) as commits:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(send, "a")
-            tasks.start_soon(send, "b")
+    async with running(faulty, told) as commits, anyio.create_task_group() as tasks:
+        tasks.start_soon(send, "a")
+        tasks.start_soon(send, "b")
     assert len(errors) == 2
     assert faulty.calls["commit"] == 1
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM at any moment, in real processes: they end in time, hand back, and another one finishes the work."""
+"""Ctrl-C and SIGTERM at any moment, in real processes: they end in time and hand back, and others finish the work."""
 
 from __future__ import annotations
 

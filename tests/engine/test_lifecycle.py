@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import pytest
-from anyio.abc import TaskStatus
 
-from stepwell import Engine, EngineClosed, SQLiteStorage, Status, StorageError, Worker, WorkerCrashed
+from stepwell import Engine, Status, StorageError, Worker, WorkerCrashed
 from stepwell.storage._protocol import Storage
 from tests.engine.small import Ctx, Through, healthy, single
 from tests.support.storages import StorageFactory
@@ -77,7 +75,7 @@ async def test_the_blocks_own_exception_leaves_bare(storage: Storage, make: Call
 async def test_a_dead_worker_cancels_the_block_and_surfaces_as_one_error(storage: Storage) -> None:
     broken = _storage_of(storage, claim=_bug)
     reached: list[str] = []
-    with pytest.raises(WorkerCrashed, match="RuntimeError: a bug in the storage") as caught:
+    with pytest.raises(WorkerCrashed, match="RuntimeError: a bug in the storage") as caught:  # noqa: PT012 -- how the block is left
         async with Engine(broken, workflows=[healthy]) as engine, engine.worker():
             try:
                 await anyio.sleep_forever()
@@ -92,7 +90,7 @@ async def test_where_both_fail_the_blocks_exception_leaves_with_the_crash_as_its
     error = _chained()
     context = error.__context__
     assert context is not None
-    with pytest.raises(ValueError, match="mine") as caught:
+    with pytest.raises(ValueError, match="mine") as caught:  # noqa: PT012 -- how the block is left
         async with Engine(broken, workflows=[healthy]) as engine, engine.worker():
             try:
                 await anyio.sleep_forever()
@@ -107,14 +105,14 @@ async def test_where_both_fail_the_blocks_exception_leaves_with_the_crash_as_its
 
 async def test_a_task_group_of_the_caller_that_a_crash_cancels_hides_nothing(storage: Storage) -> None:
     broken = _storage_of(storage, claim=_bug)
-    with pytest.raises(WorkerCrashed):
+    with pytest.raises(WorkerCrashed):  # noqa: PT012 -- how the block is left
         async with Engine(broken, workflows=[healthy]) as engine, engine.worker(), anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.sleep_forever)
             tasks.start_soon(anyio.sleep_forever)
 
 
 async def test_a_group_around_the_workers_block_gets_the_callers_error_alone(storage: Storage) -> None:
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 -- how the block is left
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.sleep_forever)
             async with Engine(storage, workflows=[healthy]) as engine, engine.worker():
@@ -177,11 +175,11 @@ async def test_a_block_that_is_left_lets_running_steps_end(storage: Storage, by:
 
     engine = Engine(storage, workflows=[flow := single(work)])
     began = 0.0
-    with pytest.raises(ValueError, match="mine"):
+    with pytest.raises(ValueError, match="mine"):  # noqa: PT012 -- how the block is left
         async with engine:
-            with pytest.raises(ValueError, match="mine"):
+            with pytest.raises(ValueError, match="mine"):  # noqa: PT012 -- how the block is left
                 async with engine.worker(grace=30):
-                    execution = await engine.start(flow, 1)
+                    await engine.start(flow, 1, id="e")
                     await gate.reached()
                     gate.open()
                     began = anyio.current_time()
@@ -189,7 +187,7 @@ async def test_a_block_that_is_left_lets_running_steps_end(storage: Storage, by:
                         raise ValueError("mine")
                 raise ValueError("mine")
             assert 20 <= anyio.current_time() - began < 25
-            state = await execution.get()
+            state = await engine.get("e")
             assert state.steps["work"].status is Status.SUCCEEDED
             raise ValueError("mine")
 
@@ -328,152 +326,3 @@ async def test_two_engines_with_one_name_share_the_work_and_double_nothing(stora
         for number, execution in enumerate(executions):
             assert await execution.result(120) == number
     assert sorted(calls) == sorted(execution.id for execution in executions)
-
-
-# -- closed, open, open again ------------------------------------------------------------------------------------------
-
-
-async def test_a_closed_engine_says_how_it_is_to_be_used(storage: Storage) -> None:
-    engine = Engine(storage, workflows=[healthy], name="mine")
-    for _ in range(2):
-        for call in (
-            lambda: engine.start(healthy, 1),
-            lambda: engine.get("e"),
-            lambda: engine.find(),
-            lambda: engine.journal("e"),
-            lambda: engine.signal("e", "step"),
-            lambda: engine.cancel("e"),
-            lambda: engine.pause("e"),
-            lambda: engine.resume("e"),
-            lambda: engine.run_due(),
-            lambda: engine.run_until_idle(),
-            lambda: engine.run_worker(),
-            lambda: engine.handle(healthy, "e").result(),
-            lambda: engine.worker().__aenter__(),
-        ):
-            with pytest.raises(EngineClosed, match=r"'mine' is not open: use it inside `async with engine:`"):
-                await call()
-        async with engine:
-            pass
-
-
-async def test_an_engine_that_is_open_cannot_be_entered_again_and_stays_open(storage: Storage) -> None:
-    async with Engine(storage, workflows=[healthy]) as engine:
-        with pytest.raises(RuntimeError, match="already been entered"):
-            async with engine:
-                pass
-        await engine.start(healthy, 1)
-        assert await engine.run_until_idle() == 1
-
-
-async def test_an_engine_can_be_opened_again(storage: Storage) -> None:
-    engine = Engine(storage, workflows=[healthy])
-    for round in range(3):
-        async with engine, engine.worker():
-            assert await (await engine.start(healthy, round)).result(60) == round
-
-
-async def test_who_waits_for_a_result_when_the_engine_closes_is_told_so(storage: Storage) -> None:
-    told: Recorder[str] = Recorder()
-
-    async def ask(engine: Engine, *, task_status: TaskStatus[None]) -> None:
-        execution = await engine.start(healthy, 1)
-        task_status.started()
-        try:
-            await execution.result()
-        except EngineClosed:
-            told.record("told")
-
-    async with anyio.create_task_group() as tasks:
-        async with Engine(storage, workflows=[healthy]) as engine:
-            await tasks.start(ask, engine)
-            await anyio.wait_all_tasks_blocked()
-        await told.until_count(1)
-
-
-async def test_a_commit_in_flight_when_the_engine_closes_is_waited_for(storage: Storage) -> None:
-    gate = Gate()
-
-    async def commit(units: Any, /) -> Any:
-        await gate.enter()
-        return await storage.commit(units)
-
-    async def ask(engine: Engine) -> None:
-        await engine.start(healthy, 1, id="e")
-        told.record("started")
-
-    told: Recorder[str] = Recorder()
-    async with anyio.create_task_group() as tasks:
-        async with Engine(_storage_of(storage, commit=commit), workflows=[healthy]) as engine:
-            tasks.start_soon(ask, engine)
-            await gate.reached()
-            tasks.start_soon(_open_after, gate, 2.0)
-        assert told.entries == ["started"]
-        assert await storage.load("e")
-
-
-async def test_a_commit_that_never_ends_does_not_keep_the_engine_open(storage: Storage) -> None:
-    gate = Gate()
-
-    async def commit(units: Any, /) -> Any:
-        await gate.enter()
-
-    async def ask(engine: Engine) -> None:
-        with pytest.raises(EngineClosed):
-            await engine.start(healthy, 1)
-        told.record("told")
-
-    told: Recorder[str] = Recorder()
-    async with anyio.create_task_group() as tasks:
-        async with Engine(_storage_of(storage, commit=commit), workflows=[healthy]) as engine:
-            tasks.start_soon(ask, engine)
-            await gate.reached()
-            began = anyio.current_time()
-        assert anyio.current_time() - began <= 6
-        await told.until_count(1)
-
-
-async def test_a_worker_in_the_callers_task_ends_with_the_engine_and_hands_back(storage: Storage) -> None:
-    gate = Gate()
-
-    async def work(ctx: Ctx) -> None:
-        await gate.enter()
-
-    async with anyio.create_task_group() as tasks:
-        async with Engine(storage, workflows=[flow := single(work, timeout=None)]) as engine:
-            await tasks.start(engine.run_worker)
-            await engine.start(flow, 1, id="e")
-            await gate.reached()
-            began = anyio.current_time()
-        assert anyio.current_time() - began <= 5
-    stored = await storage.load("e")
-    assert stored is not None
-    assert (stored.row.status, stored.row.worker) == (Status.QUEUED, None)
-
-
-async def _open_after(gate: Gate, delay: float) -> None:
-    await anyio.sleep(delay)
-    gate.open()
-
-
-async def test_no_task_is_left_behind(storage: Storage) -> None:
-    before = {task.id for task in anyio.get_running_tasks()}
-    async with Engine(storage, workflows=[healthy]) as engine, engine.worker(), engine.events():
-        engine.on("step.started", lambda event: None)
-        await (await engine.start(healthy, 1)).result(60)
-        assert {task.id for task in anyio.get_running_tasks()} > before
-    assert {task.id for task in anyio.get_running_tasks()} <= before
-
-
-async def test_an_engine_without_a_storage_keeps_everything_in_memory() -> None:
-    engine = Engine(workflows=[healthy])
-    async with engine, engine.worker():
-        assert await (await engine.start(healthy, 1, id="e")).result(60) == 1
-    async with engine:
-        assert (await engine.find()).executions == ()
-
-
-async def test_a_storage_that_was_not_opened_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="async with|not open"):
-        async with Engine(SQLiteStorage(tmp_path / "flows.db"), workflows=[healthy]):
-            pass

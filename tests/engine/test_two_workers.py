@@ -15,7 +15,7 @@ from stepwell.storage import Storage
 from tests.engine.faulty import Faulty, How
 from tests.engine.flows import HOUR_POLL, Ctx, check_all, gated, kinds, line, nest
 from tests.support.storages import StorageFactory
-from tests.support.virtual_time import VirtualTime
+from tests.support.virtual_time import VirtualTime, _OnAsyncio, _OnTrio
 from tests.support.waiting import Recorder
 
 pytestmark = pytest.mark.anyio
@@ -112,6 +112,7 @@ async def test_a_worker_whose_storage_hangs_can_be_left_in_seconds(faulty: Fault
     flow = line(work, timeout=None)
     async with Engine(faulty, workflows=[flow]) as engine:
         await engine.start(flow, 0)
+        fault, began = None, 0.0
         with anyio.CancelScope() as scope:
             async with engine.worker(grace=0, poll_interval=HOUR_POLL):
                 await begun.until_recorded("begun")
@@ -121,7 +122,41 @@ async def test_a_worker_whose_storage_hangs_can_be_left_in_seconds(faulty: Fault
                 if is_cancelled:
                     scope.cancel()
         assert anyio.current_time() - began <= 5.1
+        assert fault is not None
         fault.mend()
+
+
+def block(time: VirtualTime, seconds: float) -> None:
+    """Let time pass without the loop turning, as a handler does that computes or is stopped."""
+    mechanism = time._mechanism
+    if isinstance(mechanism, _OnTrio):
+        mechanism._clock.jump(seconds)
+    elif isinstance(mechanism, _OnAsyncio):
+        mechanism._time.now += seconds
+
+
+async def test_a_worker_whose_loop_stood_still_past_its_lease_commits_nothing_and_begins_nothing(
+    faulty: Faulty, virtual_time: VirtualTime
+) -> None:
+    begun: list[str] = []
+    faulty.spoil("renew", how=How.FAILS_BEFORE, times=None)  # a renewal after the stand-still would save the lease
+
+    async def work(ctx: Ctx) -> int:
+        begun.append(f"work {ctx.attempt}")
+        if len(begun) == 1:
+            block(virtual_time, 100)
+        return ctx.attempt
+
+    async def after(ctx: Ctx) -> int:
+        begun.append(f"after {ctx.attempt}")
+        return int(ctx.output("work"))
+
+    flow = line(work, after, timeout=None)
+    async with Engine(faulty, workflows=[flow], lease=60) as engine, engine.worker():
+        handle = await engine.start(flow, 0)
+        attempt = await handle.result(300)
+    assert attempt > 1  # a claim that was on its way meanwhile is lost as well
+    assert begun == ["work 1", f"work {attempt}", "after 1"]
 
 
 async def test_many_starts_of_one_id_from_two_engines_are_one_execution(

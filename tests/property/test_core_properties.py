@@ -6,6 +6,7 @@ workers that die, drain, hand back or dawdle between an outcome and its commit, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -198,7 +199,7 @@ class World:
         return self._done(row.id, self.driver.workflow_of(row.id).steps[row.step])[-1]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize="CI" in os.environ)
 @given(workflow=workflows(), data=st.data())
 def test_every_promise_holds_after_every_commit(workflow: Workflow[Any, Any], data: st.DataObject) -> None:
     world = World(data, workflow)

@@ -36,9 +36,5 @@ def test_every_error_of_the_library_is_public_and_of_one_family() -> None:
 
 
 def test_each_public_class_and_function_is_documented() -> None:
-    undocumented = [
-        name
-        for name in stepwell.__all__
-        if callable(value := getattr(stepwell, name)) and not (value.__doc__ or "").strip()
-    ]
-    assert undocumented == []
+    values = {name: getattr(stepwell, name) for name in stepwell.__all__}
+    assert [name for name, value in values.items() if callable(value) and not (value.__doc__ or "").strip()] == []

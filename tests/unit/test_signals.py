@@ -20,6 +20,7 @@ from stepwell._transition import (
     Decide,
     Opened,
     Paused,
+    Raised,
     Resolve,
     Resumed,
     Returned,
@@ -28,7 +29,7 @@ from stepwell._transition import (
     TimerFired,
     accept,
 )
-from tests.support.driver import Driver, kinds
+from tests.support.driver import FAILURE, Driver, kinds
 from tests.support.flows import gates, patient
 
 
@@ -186,3 +187,23 @@ def test_a_wait_without_a_timeout_waits_for_ever() -> None:
     driver.claim("x")
     driver.report("x", Returned("1"))
     assert (driver.rows["x"].due_at, driver.rows["x"].timer_at) == (None, None)
+
+
+def test_a_signal_that_is_used_while_a_pause_is_asked_for_is_kept() -> None:
+    driver = Driver()
+    driver.start(gates())
+    driver.signal("x", "first", "on")
+    driver.claim("x")
+    driver.ask("x", Paused())
+    driver.report("x", Signalled("s1", "1", "on"))
+    assert (driver.rows["x"].status, driver.rows["x"].step) == (Status.PAUSED, "second")
+
+
+def test_a_failed_wait_without_a_timeout_is_open_for_ever_again() -> None:
+    driver = Driver()
+    driver.start(gates())
+    driver.signal("x", "first", "on")
+    driver.claim("x")
+    driver.report("x", Raised(FAILURE))
+    driver.ask("x", Resumed())
+    assert (driver.rows["x"].status, driver.rows["x"].due_at) == (Status.SUSPENDED, None)

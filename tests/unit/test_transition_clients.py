@@ -24,7 +24,6 @@ from stepwell._transition import (
     Raised,
     Resumed,
     Returned,
-    Signalled,
     StillSuspended,
     TimerFired,
 )
@@ -294,16 +293,6 @@ def test_a_failed_wait_is_open_again_with_all_its_time() -> None:
     assert driver.rows["x"].step == "more"
 
 
-def test_a_failed_wait_without_a_timeout_is_open_for_ever_again() -> None:
-    driver = Driver()
-    driver.start(gates())
-    driver.signal("x", "first", "on")
-    driver.claim("x")
-    driver.report("x", Raised(FAILURE))
-    driver.ask("x", Resumed())
-    assert (driver.rows["x"].status, driver.rows["x"].due_at) == (Status.SUSPENDED, None)
-
-
 def test_a_subworkflow_that_crashed_looks_at_its_child_again() -> None:
     driver = Driver()
     driver.start(parent())
@@ -403,13 +392,3 @@ def test_an_unused_signal_is_discarded_at_the_end() -> None:
     driver.ask("x", Cancelled())
     assert kinds(driver, last=2) == ["discarded_signal", "cancelled"]
     assert driver.journals["x"][-2].ref == "late"
-
-
-def test_a_signal_that_is_used_while_a_pause_is_asked_for_is_kept() -> None:
-    driver = Driver()
-    driver.start(gates())
-    driver.signal("x", "first", "on")
-    driver.claim("x")
-    driver.ask("x", Paused())
-    driver.report("x", Signalled("s1", "1", "on"))
-    assert (driver.rows["x"].status, driver.rows["x"].step) == (Status.PAUSED, "second")
