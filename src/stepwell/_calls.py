@@ -26,7 +26,7 @@ from stepwell._failure import failure_of
 from stepwell._leases import Ending
 from stepwell._own_task import call_in_own_task
 from stepwell._program import Failures, Outputs
-from stepwell._transition import Asked, Chose, Ended, Raised, Returned, Signalled
+from stepwell._transition import Asked, Chose, Ended, HandedBack, Raised, Returned, Signalled
 
 if TYPE_CHECKING:
     from anyio import CancelScope
@@ -42,6 +42,9 @@ __all__ = ["Calls", "route_of"]
 
 _SLOW_CALL: Final = 0.1
 """seconds of a plain `def` that holds up the loop, beyond which it is warned about"""
+
+_PLACE_LIMIT: Final = 10.0
+"""seconds that a `def` activity waits for a free thread, and then stays away"""
 
 logger = logging.getLogger("stepwell")
 
@@ -76,7 +79,12 @@ class Calls:
                 arguments = (*arguments, self._program.inputs[step.name].decode(signal.payload, what=what))
         except PayloadError as error:
             return self._failed(step, error, "payload", is_final=True)
-        outcome = await self._outcome(step, arguments, state.row)
+        ticket = None
+        if step.kind is StepKind.ACTIVITY and not step.is_async:
+            ticket = await self._threads.place(_PLACE_LIMIT)
+            if ticket is None:
+                return self._no_place(step, state.row)
+        outcome = await self._outcome(step, arguments, state.row, ticket)
         return outcome if isinstance(outcome, Raised) else self._interpret(step, outcome.value, signal)
 
     def ride_along(self, ahead: State) -> Event:
@@ -124,12 +132,22 @@ class Calls:
             ),
         )
 
-    async def _outcome(self, step: Any, arguments: tuple[Any, ...], row: Row) -> _Value | Raised:
+    def _no_place(self, step: Any, row: Row) -> Event:
+        """Hand the claim back where every thread is taken: by handlers that were abandoned, for no others wait here."""
+        message = (
+            f"step {step.name!r} of execution {row.id!r} found no free thread in {_PLACE_LIMIT:g} s: all "
+            f"{self._threads.limit} are taken, {self._threads.abandoned} of them by handlers that were abandoned and "
+            "have not ended; it is tried again later, here or by another worker"
+        )
+        logger.warning("stepwell: %s", message)
+        self._reports.trouble(message, self._held, row)
+        return HandedBack("no thread", _PLACE_LIMIT)
+
+    async def _outcome(
+        self, step: Any, arguments: tuple[Any, ...], row: Row, ticket: object | None
+    ) -> _Value | Raised:
         """Call the handler inside the lease's scope and its timeout's; whatever it does becomes a value here."""
         held = self._held
-        ticket = None
-        if step.kind is StepKind.ACTIVITY and not step.is_async:
-            ticket = await self._threads.place()
         if not held.is_trusted():
             held.end(Ending.LOST)
         if held.scope.cancel_called:

@@ -11,6 +11,7 @@ from anyio import get_cancelled_exc_class
 from stepwell._calls import route_of
 from stepwell._checks import InvalidArgument
 from stepwell._codec import Codec, codec_for
+from stepwell._commits import has_landed
 from stepwell._context import Context
 from stepwell._errors import (
     ExecutionCancelled,
@@ -249,30 +250,27 @@ class Client:
         Raises StorageError when the storage doesn't answer for too long: then it may be committed or not.
         """
         for attempt in range(1, _TRIES + 1):
+            is_refused = False
             try:
-                return await self._services.commits.commit(unit)
+                if await self._services.commits.commit(unit):
+                    return True
+                if attempt == 1:
+                    return False
+                is_refused = True  # perhaps by an earlier try of its own, which went through after all
             except StorageError:
                 if attempt == _TRIES:
                     raise
-            await anyio.sleep(0.05 * 2**attempt * (0.5 + self._services.entropy.fraction()))
+                await anyio.sleep(0.05 * 2**attempt * (0.5 + self._services.entropy.fraction()))
             try:
-                if await self._has_landed(unit):
+                if await has_landed(self._services.storage, unit):
                     self._services.committed(unit)
                     return True
+                if is_refused:
+                    return False
             except StorageError:
-                continue
+                if attempt == _TRIES:
+                    raise
         raise AssertionError("unreachable")
-
-    async def _has_landed(self, unit: Unit) -> bool:
-        """Tell whether an earlier try went through: a Change by its id in the journal, a signal by its own."""
-        first = unit[0]
-        stored = await self._services.storage.load(first.row.id if isinstance(first, Change) else first.id)
-        if stored is None:
-            return False
-        if isinstance(first, Change):
-            journal = stored.journal
-            return len(journal) > first.expects and journal[first.expects].change == first.id
-        return isinstance(first, Deposit) and any(s.id == first.signal.id for s in stored.signals)
 
 
 def known_id(id: str) -> str:

@@ -131,6 +131,7 @@ class Commits:
 
     def give_up(self, error: Exception) -> None:
         """Tell those who still wait that nobody will commit any more; what was sent may be committed or not."""
+        self._closed = error
         for pending in (*self._queue, *self._sending):
             pending.error = error
             pending.done.set()

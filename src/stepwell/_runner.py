@@ -53,7 +53,6 @@ __all__ = ["Host", "Run", "Services"]
 _MAX_RIDERS: Final = 20
 _HAND_BACK_LIMIT: Final = 2.5
 """seconds that a hand-back may take once the worker is told to go, after as much for a commit in flight"""
-_SUSPECT_DELAY: Final = 1.0
 
 logger = logging.getLogger("stepwell")
 
@@ -81,8 +80,12 @@ class Host(Protocol):
         """Tell whether the next step may begin under this lease."""
         ...
 
-    def may_run_suspect(self, held: Held) -> bool:
-        """Tell whether an execution that lost its worker before may run now: one at a time does."""
+    def suspect_delay(self, held: Held) -> float:
+        """Return 0 if an execution that lost its worker may run now, else the seconds after which to ask again."""
+        ...
+
+    def suspect_is_over(self, held: Held) -> None:
+        """Hear that the step which makes the execution a suspect, if it is one, has ended."""
         ...
 
     def trouble(self, message: str, held: Held, row: Row | None = None) -> None:
@@ -213,8 +216,8 @@ class Run:
 
     async def _call(self, step: Any, signal: Signal | None = None) -> Event:
         known = self._state.step
-        if known is not None and known.lost and not self._host.may_run_suspect(self._held):
-            return HandedBack("suspect", _SUSPECT_DELAY)
+        if known is not None and known.lost and (delay := self._host.suspect_delay(self._held)) > 0:
+            return HandedBack("suspect", delay)
         return await self._calls.call(step, self._state, signal)
 
     # -- deciding and committing ---------------------------------------------------------------------------------------
@@ -259,6 +262,8 @@ class Run:
         self._stand(change.row, self._state.after(change) if change.row.status is Status.RUNNING else self._state)
 
     def _stand(self, row: Row, state: State) -> None:
+        if (row.step, row.visit) != (self._row.step, self._row.visit):
+            self._host.suspect_is_over(self._held)
         self._row, self._state = row, state
         self._in_hand = None
         self._calls.has_begun = False

@@ -22,6 +22,7 @@ from stepwell._errors import EngineClosed
 from stepwell._leases import Ending
 from stepwell._model import Change, Status
 from stepwell._notices import notices
+from stepwell._own_task import call_in_own_task
 from stepwell._results import Results
 from stepwell._runner import Services
 from stepwell._wakeups import Wakeups
@@ -87,23 +88,26 @@ class Session:
             try:
                 yield
             finally:
-                await self._close()
-                for scope in scopes:
-                    scope.cancel()
+                try:
+                    await self._close()
+                finally:  # whatever interrupts the closing: the tasks are shielded, and would be waited for for ever
+                    for scope in scopes:
+                        scope.cancel()
 
     async def _close(self) -> None:
         """Stop what still runs in tasks of the caller's, and commit what was asked for, all within five seconds."""
         closed = EngineClosed(self._settings.name)
-        with anyio.move_on_after(_CLOSE_LIMIT, shield=True):
-            for worker in self._workers:
-                worker.stop()
-                worker.leases.end_all(Ending.DRAINED)
-            while self._workers:
-                self._left = anyio.Event()
-                await self._left.wait()
-            await self._commits.finish(closed)
-        self._commits.give_up(closed)
-        self.results.close(closed)
+        try:
+            with anyio.move_on_after(_CLOSE_LIMIT, shield=True):
+                for worker in self._workers:
+                    worker.close()
+                while self._workers:
+                    self._left = anyio.Event()
+                    await self._left.wait()
+                await self._commits.finish(closed)
+        finally:
+            self._commits.give_up(closed)
+            self.results.close(closed)
         await self._listeners.flush()
 
     def new_worker(self, concurrency: int, *, single_step: bool = False) -> Worker:
@@ -132,7 +136,9 @@ class Session:
         self._workers.add(worker)
         try:
             with self.wakeups.bell() as bell:
-                await worker.run(bell, poll_interval=poll, grace=grace, ready=ready)
+                # In a task of its own, where asyncio's `Task.cancel()` can't cut through what is shielded.
+                run = partial(worker.run, bell, poll_interval=poll, grace=grace, ready=ready)
+                await call_in_own_task(run, (), f"stepwell worker {worker.id}")
         finally:
             self._workers.discard(worker)
             self._left.set()

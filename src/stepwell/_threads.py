@@ -33,13 +33,18 @@ class Threads:
     """Runs functions in at most *limit* threads at a time, those that were abandoned included."""
 
     def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.abandoned = 0
+        """threads that run on although nobody waits for them"""
         self._places = CapacityLimiter(limit)
 
-    async def place(self) -> object:
-        """Wait for a free thread and return the right to use it; to be given to `run`, or to `give_back`."""
+    async def place(self, at_most: float) -> object | None:
+        """Return the right to use a thread, to be given to `run` or to `give_back`; None if none frees in that time."""
         ticket = object()
-        await self._places.acquire_on_behalf_of(ticket)
-        return ticket
+        with anyio.move_on_after(at_most):
+            await self._places.acquire_on_behalf_of(ticket)
+            return ticket
+        return None
 
     def give_back(self, ticket: object) -> None:
         """Free the place without having used it."""
@@ -76,12 +81,17 @@ class Threads:
             return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=CapacityLimiter(1))
         finally:
             if move(_Stage.LEFT) is _Stage.RUNNING:
+                self.abandoned += 1
                 abandoned()
             else:
                 self.give_back(ticket)
 
     def _give_back_from_thread(self, ticket: object, loop: anyio.lowlevel.EventLoopToken) -> None:
         try:
-            from_thread.run_sync(self.give_back, ticket, token=loop)
+            from_thread.run_sync(self._take_back, ticket, token=loop)
         except RuntimeError:  # the loop is gone, and the places with it
             return
+
+    def _take_back(self, ticket: object) -> None:
+        self.abandoned -= 1
+        self.give_back(ticket)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from stepwell._leases import Held
     from stepwell._model import Row, Stored
+    from stepwell._program import Program
     from stepwell._registry import Registry
     from stepwell._runner import Services
     from stepwell.storage._protocol import Lease
@@ -46,6 +47,9 @@ _CLAIM_LIMIT: Final = 5.0
 _BACKOFF: Final = 0.1
 _MAX_BACKOFF: Final = 10.0
 """seconds between two claims from a storage that is away, however long the poll interval"""
+_MIN_SUSPECT_DELAY: Final = 1.0
+_MAX_SUSPECT_DELAY: Final = 60.0
+"""seconds"""
 _HINTS_EVERY: Final = 0.05
 """seconds between two looks that hints from elsewhere bring about while all slots are taken"""
 
@@ -57,6 +61,15 @@ class Timing:
     lease: float
     renew_every: float
     margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """An execution that was claimed, and what was registered for it when the claim was sent."""
+
+    stored: Stored
+    program: Program
+    sent_at: float
 
 
 class Worker:
@@ -82,10 +95,12 @@ class Worker:
         self._tell = tell
         self._single_step = single_step
         self._is_stopping = False
+        self._is_closed = False
         self._running = 0
         self._failures = 0
         """claims in a row that failed"""
         self._suspect: Held | None = None
+        self._suspect_since = 0.0
         self._bell = Bell()
         self._asked_at = 0.0
         self._lost_claims: list[Lease] = []
@@ -106,11 +121,23 @@ class Worker:
         """Tell whether the next step may begin under this lease."""
         return not (self._single_step or self._is_stopping)
 
-    def may_run_suspect(self, held: Held) -> bool:
-        """Tell whether an execution that lost its worker before may run now: one at a time does."""
+    def suspect_delay(self, held: Held) -> float:
+        """Return 0 if an execution that lost its worker may run now, else the seconds after which to ask again.
+
+        One at a time does. The longer it takes, the more seldom the others come back, each with two journal entries.
+        """
+        now = anyio.current_time()
         if self._suspect is None:
-            self._suspect = held
-        return self._suspect is held
+            self._suspect, self._suspect_since = held, now
+        if self._suspect is held:
+            return 0.0
+        return min(max(now - self._suspect_since, _MIN_SUSPECT_DELAY), _MAX_SUSPECT_DELAY)
+
+    def suspect_is_over(self, held: Held) -> None:
+        """Let another suspect run: this one's step has ended, one way or the other."""
+        if self._suspect is held:
+            self._suspect = None
+            self._bell.ring()
 
     def trouble(self, message: str, held: Held | None = None, row: Row | None = None) -> None:
         """Tell of what is wrong with the worker, its storage or a handler, rather than with a step."""
@@ -144,6 +171,12 @@ class Worker:
         self._is_stopping = True
         self._bell.ring()
 
+    def close(self) -> None:
+        """Stop at once: cancel what runs, and whatever a claim that is on its way still brings."""
+        self._is_closed = True
+        self.stop()
+        self.leases.end_all(Ending.DRAINED)
+
     async def run(self, bell: Bell, *, poll_interval: float, grace: float, ready: Callable[[], None]) -> None:
         """Claim and run until stopped, then drain for up to *grace* seconds; or until cancelled, then stop at once."""
         async with self._renewing(), create_task_group() as steps:
@@ -154,7 +187,7 @@ class Worker:
                 if not self._is_stopping:
                     await self._wait(poll_interval, may_be_more=may_be_more)
             with anyio.move_on_after(grace):
-                while self._running:
+                while self._running and not self._is_closed:
                     await bell.wait(math.inf)
             self.leases.end_all(Ending.DRAINED)
 
@@ -162,8 +195,8 @@ class Worker:
         """Claim up to *limit* executions, run one step of each, and return how many were claimed."""
         claimed = await self._ask(limit)
         async with self._renewing(), create_task_group() as steps:
-            for stored, sent_at in claimed:
-                self._start(steps, stored, sent_at)
+            for claim in claimed:
+                self._start(steps, claim)
         return len(claimed)
 
     @asynccontextmanager
@@ -191,7 +224,8 @@ class Worker:
         free = self._concurrency - self._running
         try:
             with anyio.fail_after(_CLAIM_LIMIT):
-                await self._registry.publish(self._services.storage)
+                for refused in await self._registry.publish(self._services.storage):
+                    self.trouble(str(refused))
                 await self._hand_back_lost_claims()
             claimed = await self._ask(free)
         except (StorageError, TimeoutError) as error:
@@ -199,19 +233,20 @@ class Worker:
             self.trouble(f"nothing can be claimed: {str(error) or 'the storage does not answer'}")
             return False
         self._failures = 0
-        for stored, sent_at in claimed:
-            self._start(steps, stored, sent_at)
+        for claim in claimed:
+            self._start(steps, claim)
         return len(claimed) == free
 
-    async def _ask(self, limit: int) -> list[tuple[Stored, float]]:
+    async def _ask(self, limit: int) -> list[_Claim]:
         """Claim, and learn in the same round trip which leases are ours no more."""
+        programs = dict(self._registry.programs)
         self._asked_at = sent_at = anyio.current_time()
         self.leases.claims_sent += 1
         try:
             with anyio.fail_after(_CLAIM_LIMIT, shield=True):  # cancelled, it would leave leases that nobody runs
                 claims = await self._services.storage.claim(
                     self.id,
-                    list(self._registry.programs),
+                    list(programs),
                     limit=limit,
                     lease=self._timing.lease,
                     held=self.leases.all(),
@@ -221,7 +256,9 @@ class Worker:
         finally:
             self.leases.claims_answered += 1
         self.leases.lose(claims.lost)
-        return [(stored, sent_at) for stored in claims.claimed]
+        return [
+            _Claim(stored, programs[stored.row.workflow, stored.row.version], sent_at) for stored in claims.claimed
+        ]
 
     async def _hand_back_lost_claims(self) -> None:
         """Give back leases from a claim whose answer was lost: nobody runs them, so no attempt has begun."""
@@ -229,20 +266,22 @@ class Worker:
             lease = self._lost_claims[-1]
             stored = await self._services.storage.load(lease.id)
             if stored is not None and (stored.row.worker, stored.row.token) == (self.id, lease.token):
-                program = self._registry.programs[stored.row.workflow, stored.row.version]
+                program = self._registry.find(stored.row.workflow, stored.row.version)
                 terms = Terms(self._services.change_id(), keep_lease=False)
                 move = transition(program.workflow, State.of(stored), HandedBack("unknown claim"), terms)
                 await self._services.commits.commit(move.unit)
             self._lost_claims.pop()
 
-    def _start(self, steps: TaskGroup, stored: Stored, sent_at: float) -> None:
-        row = stored.row
-        held = self.leases.take(row.id, row.token, sent_at=sent_at)
+    def _start(self, steps: TaskGroup, claim: _Claim) -> None:
+        stored, row = claim.stored, claim.stored.row
+        held = self.leases.take(row.id, row.token, sent_at=claim.sent_at)
+        if self._is_closed:
+            held.end(Ending.DRAINED)
         for event in claim_notices(row, Status(stored.journal[-1].ref or Status.QUEUED)):
             self._services.commits.after(row.id, partial(self._tell, event))
-        program = self._registry.programs[row.workflow, row.version]
+        run = Run(self._services, self, claim.program, stored, held)
         self._running += 1
-        steps.start_soon(self._run, Run(self._services, self, program, stored, held), held, name=f"stepwell {row.id}")
+        steps.start_soon(self._run, run, held, name=f"stepwell {row.id}")
 
     async def _run(self, run: Run, held: Held) -> None:
         try:
@@ -268,12 +307,14 @@ class Worker:
             poll_interval = min(poll_interval, _BACKOFF * 2 ** min(self._failures, 10), _MAX_BACKOFF)
         jittered = poll_interval * (0.75 + 0.5 * self._services.entropy.fraction())
         end = anyio.current_time() + jittered
-        if not may_be_more:
+        if not may_be_more and not self._failures:
             await self._bell.wait(jittered)
-        while self._running >= self._concurrency and not self._is_stopping:
+        while (self._failures or self._running >= self._concurrency) and not self._is_stopping:
             left = end - anyio.current_time()
             if left <= 0:
                 return
             await self._bell.wait(left)
+            if self._failures:
+                continue  # hints don't shorten the back-off
             if self._bell.heard_from_elsewhere():
                 end = min(end, self._asked_at + _HINTS_EVERY)

@@ -33,7 +33,7 @@ async def test_a_child_that_ends_before_its_parent_hears_of_the_suspension_still
                 await other.run_due()
 
         faulty.spoil("commit", how=How.HANGS_AFTER, at=2, action=run_child)
-        async with engine.worker(poll_interval=HOUR_POLL):
+        async with engine.worker(poll_interval=HOUR_POLL, concurrency=1):  # no slot for the child: the other runs it
             handle = await engine.start(flow, 0, id="p")
             assert await handle.result(60) == "succeeded first None p/inner"
     assert runs.of == {"p/inner:first": 1}

@@ -38,7 +38,7 @@ def pay_bare(ctx: Ctx) -> Receipt:
     return Receipt(ctx.output(load_order).customer)
 
 
-@activity(retry=5, transactional=True, timeout=None)
+@activity(retry=5, timeout=None)
 def pay(ctx: Ctx) -> Receipt:
     return Receipt(ctx.idempotency_key)
 

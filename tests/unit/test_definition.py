@@ -163,13 +163,13 @@ def test_a_step_is_named_after_its_function_unless_it_is_named() -> None:
 
 
 def test_a_step_has_one_attempt_one_visit_and_the_timeout_of_the_engine_unless_told_otherwise() -> None:
-    assert (load.retry.max_attempts, load.max_visits, load.timeout, load.transactional) == (1, 1, DEFAULT, False)
+    assert (load.retry.max_attempts, load.max_visits, load.timeout) == (1, 1, DEFAULT)
     assert repr(DEFAULT) == "DEFAULT"
 
-    @activity(retry=5, timeout=timedelta(minutes=1), max_visits=3, transactional=True)
+    @activity(retry=5, timeout=timedelta(minutes=1), max_visits=3)
     def busy(ctx: Ctx) -> None: ...
 
-    assert (busy.retry, busy.timeout, busy.max_visits, busy.transactional) == (Retry.of(5), 60.0, 3, True)
+    assert (busy.retry, busy.timeout, busy.max_visits) == (Retry.of(5), 60.0, 3)
 
 
 def test_a_policy_and_no_timeout_are_taken_as_they_are() -> None:
@@ -700,7 +700,7 @@ def with_pay(step: Activity[Any, Any, Any], catch: dict[type[BaseException], Ste
 
 
 def test_retries_timeouts_and_bounds_are_not_in_the_digest() -> None:
-    other = activity(name="pay", label="Pay", description="now", retry=9, timeout=1, max_visits=4, transactional=True)
+    other = activity(name="pay", label="Pay", description="now", retry=9, timeout=1, max_visits=4)
     assert with_pay(other(pay.function)) == refund().digest
 
 

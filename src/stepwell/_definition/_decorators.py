@@ -106,7 +106,6 @@ def activity(
     timeout: Seconds | Default | None = DEFAULT,
     max_visits: int = 1,
     returns: Any = None,
-    transactional: bool = False,
 ) -> ActivityDecorator: ...
 def activity(
     function: Callable[..., Any] | None = None,
@@ -119,17 +118,15 @@ def activity(
     timeout: Seconds | Default | None = DEFAULT,
     max_visits: int = 1,
     returns: Any = None,
-    transactional: bool = False,
 ) -> Any:
     """Make a step that does something; its output is what the function returns.
 
     A plain `def` runs in a worker thread. *retry* is a number of attempts or a `Retry`; *timeout* is per attempt;
-    *returns* takes the place of a return annotation that can't be resolved; *transactional* runs the function inside
-    the transaction that records its success.
+    *returns* takes the place of a return annotation that can't be resolved.
     """
 
     def decorate(function: Callable[..., Any]) -> Activity[Any, Any, Any]:
-        own = {"returns": returns, "transactional": transactional}
+        own = {"returns": returns}
         return make(
             Activity,
             function,

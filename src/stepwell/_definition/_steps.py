@@ -92,7 +92,6 @@ class Activity(Step[InputT_contra, Never], Generic[InputT_contra, OutT_co, Retur
 
     kind: ClassVar = StepKind.ACTIVITY
     returns: Any = None
-    transactional: bool = False
 
     if TYPE_CHECKING:
 

@@ -161,13 +161,13 @@ def _lease_given_up(draft: Draft, event: Lost | Drained | HandedBack | StillSusp
             if draft.pausing:
                 pause_at(draft, Status.QUEUED)
         case HandedBack(_, delay):
-            _hand_back(draft, delay)
+            _give_back(draft, delay)
         case StillSuspended():
             _stay_suspended(draft)
         case Opened():
             open_wait(draft, draft.definition)
         case Halted():
-            _halt(draft)
+            _give_back(draft, 0)
         case _:
             assert_never(event)
 
@@ -235,12 +235,12 @@ def _stay_suspended(draft: Draft) -> None:
     draft.stand(Status.SUSPENDED, NOW if has_news else draft.back_to_timer())
 
 
-def _halt(draft: Draft) -> None:
-    """Pause before the attempt begins; where the pause was taken back meanwhile, see to what the claim was for."""
-    if draft.state.history.found is Status.RUNNING and not draft.pausing:
+def _give_back(draft: Draft, delay: float) -> None:
+    """Give the claim up, for a drain or a pause; a lost attempt that the claim found is seen to all the same."""
+    if draft.state.history.found is Status.RUNNING:
         _suspect_or_crash(draft)
     else:
-        _hand_back(draft, 0)
+        _hand_back(draft, delay)
 
 
 def _suspect_or_crash(draft: Draft) -> None:

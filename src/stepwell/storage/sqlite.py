@@ -106,7 +106,9 @@ class SQLiteStorage:
 
         A caller that is cancelled has committed nothing, or is waited for.
         """
-        return await self._write(lambda connection, now: commit(connection, units, now))
+        results = await self._write(lambda connection, now: commit(connection, units, now))
+        self._open().writer.hint()
+        return results
 
     async def claim(
         self,
@@ -146,7 +148,7 @@ class SQLiteStorage:
     async def find(self, query: Query, /) -> Page:
         """Return one page of rows that match, newest first, ties by id descending.
 
-        A page has at most 1,000 rows. Raises ValueError if `query.limit` is below 1.
+        A page has at most 1,000 rows. Raises ValueError if `query.limit` is below 1 or above 1,000.
         """
         limit = query.limit
         records = await self._open().readers.select(*select(query))

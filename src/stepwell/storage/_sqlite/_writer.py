@@ -78,7 +78,8 @@ class Writer:
         self._stopped = anyio.Event()
         self._failure: StorageError | None = None
         self._waiting: set[anyio.Event] = set()
-        self._data_version = 0
+        self._data_version: int | None = None
+        """None while it can't be told"""
         self._look_at = 0.0
         self._thread = threading.Thread(target=self._main, name=f"stepwell-sqlite-{file.name}", daemon=True)
 
@@ -132,6 +133,14 @@ class Writer:
             await event.wait()
         finally:
             self._waiting.discard(event)
+
+    def hint(self) -> None:
+        """Wake those who wait for a change that this very connection made: another engine may share the storage.
+
+        One who waits alone made the change, and knows.
+        """
+        if len(self._waiting) > 1:
+            self._wake()
 
     # From here on: in the thread.
 
@@ -187,7 +196,7 @@ class Writer:
         except (sqlite3.Error, StorageError):
             version = None
         if version != self._data_version:
-            self._data_version = version or 0
+            self._data_version = version
             self._call(self._wake)
 
     def _transact(self, connection: sqlite3.Connection, jobs: Sequence[_Job[Any]]) -> None:
