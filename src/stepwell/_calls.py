@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import anyio
 import anyio.lowlevel
@@ -143,9 +143,7 @@ class Calls:
         self._reports.trouble(message, self._held, row)
         return HandedBack("no thread", _PLACE_LIMIT)
 
-    async def _outcome(
-        self, step: Any, arguments: tuple[Any, ...], row: Row, ticket: object | None
-    ) -> _Value | Raised:
+    async def _outcome(self, step: Any, arguments: tuple[Any, ...], row: Row, ticket: object | None) -> _Value | Raised:
         """Call the handler inside the lease's scope and its timeout's; whatever it does becomes a value here."""
         held = self._held
         if not held.is_trusted():
@@ -266,7 +264,7 @@ def _is_ours_to_end(held: Held) -> bool:
 def _stops_the_worker(error: BaseException) -> bool:
     """Ctrl-C is nobody's failure, also where a task group of the handler's has wrapped it."""
     if isinstance(error, BaseExceptionGroup):
-        group: BaseExceptionGroup[BaseException] = error
+        group = cast("BaseExceptionGroup[BaseException]", error)
         return group.subgroup(KeyboardInterrupt) is not None
     return isinstance(error, KeyboardInterrupt)
 

@@ -27,7 +27,7 @@ from stepwell._errors import (
 )
 from stepwell._execution import JournalEntry, idempotency_key, merged_data, read_error
 from stepwell._failure import Failure, describe, failure_of, type_name
-from stepwell._model import Change, Deposit, Kind, Signal, Status
+from stepwell._model import Deposit, Kind, Signal, Status
 from stepwell._model import Query as RowQuery
 from stepwell._program import Failures, Outputs
 from stepwell._transition import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from anyio import create_task_group, current_effective_deadline, get_cancelled_exc_class
 
@@ -57,7 +57,7 @@ def _without_cancellation(error: BaseException) -> BaseException | None:
     """Return what the block raised by itself: on Trio a group of its own may hold cancellations from around it, too."""
     if not isinstance(error, BaseExceptionGroup) or current_effective_deadline() > -math.inf:
         return error
-    group: BaseExceptionGroup[BaseException] = error
+    group = cast("BaseExceptionGroup[BaseException]", error)
     cancelled, rest = group.split(get_cancelled_exc_class())
     return group if cancelled is None else rest
 
@@ -65,7 +65,7 @@ def _without_cancellation(error: BaseException) -> BaseException | None:
 def _is_urgent(error: BaseException) -> bool:
     urgent = (KeyboardInterrupt, SystemExit)
     if isinstance(error, BaseExceptionGroup):
-        group: BaseExceptionGroup[BaseException] = error
+        group = cast("BaseExceptionGroup[BaseException]", error)
         return group.subgroup(urgent) is not None
     return isinstance(error, urgent)
 
@@ -82,4 +82,6 @@ def _append_context(error: BaseException, context: BaseException) -> None:
 
 def _first(group: BaseExceptionGroup[BaseException]) -> str:
     first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else failure_of(first).summary
+    if isinstance(first, BaseExceptionGroup):
+        return _first(cast("BaseExceptionGroup[BaseException]", first))
+    return failure_of(first).summary

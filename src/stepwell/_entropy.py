@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+
 __all__ = ["Entropy"]
 
 
 class Entropy:
-    """Random numbers for jitter and ids. Without a *seed*, ids come from the operating system: forks don't repeat them."""
+    """Random numbers for jitter and ids. Without a *seed*, ids come from the operating system: forks share none."""
 
     def __init__(self, seed: int | None = None) -> None:
         self._jitter = random.Random(seed)  # noqa: S311 -- no secret

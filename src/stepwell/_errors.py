@@ -259,7 +259,7 @@ class TooManySignals(SignalError):
         self.limit = limit
 
 
-# -- what becomes a step's failure ---------------------------------------------------------------------------------------
+# -- what becomes a step's failure -------------------------------------------------------------------------------------
 
 
 class StepTimedOut(StepwellError, TimeoutError):
@@ -281,7 +281,7 @@ class VisitsExceeded(StepwellError):
 
     def __init__(self, workflow: str, step: str, max_visits: int) -> None:
         super().__init__(
-            f"step {quoted(step)} of {quoted(workflow)} was reached more than {max_visits} times (max_visits={max_visits})"
+            f"step {quoted(step)} of {quoted(workflow)} was reached more often than its max_visits={max_visits} allows"
         )
 
 

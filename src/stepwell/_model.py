@@ -1,4 +1,4 @@
-"""The words of the engine as values: statuses, rows, journal entries, changes. All frozen; none has behaviour of its own.
+"""The words of the engine as values: statuses, rows, journal entries, changes. All are frozen; none has behaviour.
 
 Times are integers, microseconds since the epoch by the storage's clock. The core never reads a clock: it speaks in
 delays (seconds), and the storage turns them into times.
@@ -98,7 +98,7 @@ class Kind(StrEnum):
 
     CREATED = "execution.created"
     CLAIMED = "execution.claimed"
-    """a worker took the lease; `ref` is the status it found. An attempt began, unless it found the execution suspended"""
+    """a worker took the lease; `ref` is the status it found. Unless that was suspended, an attempt began"""
     RELEASED = "execution.released"
     """the lease was given back and the attempt, if one was claimed, did not begin; `ref` is the status gone back to"""
     QUEUED = "execution.queued"

@@ -256,9 +256,7 @@ class Worker:
         finally:
             self.leases.claims_answered += 1
         self.leases.lose(claims.lost)
-        return [
-            _Claim(stored, programs[stored.row.workflow, stored.row.version], sent_at) for stored in claims.claimed
-        ]
+        return [_Claim(stored, programs[stored.row.workflow, stored.row.version], sent_at) for stored in claims.claimed]
 
     async def _hand_back_lost_claims(self) -> None:
         """Give back leases from a claim whose answer was lost: nobody runs them, so no attempt has begun."""

@@ -96,7 +96,7 @@ class Codec:
         return shape
 
     def _fits(self, text: bytes) -> bool:
-        """Tell whether plain JSON can be read as the annotated type, so that no later step fails for this one's output."""
+        """Tell whether plain JSON can be read as the annotated type, so that no later step fails for it."""
         if self._takes_anything:
             return True
         try:
