@@ -55,7 +55,7 @@ async def guarded_task_group(what: str) -> AsyncGenerator[TaskGroup]:
 
 def _without_cancellation(error: BaseException) -> BaseException | None:
     """Return what the block raised by itself: on Trio a group of its own may hold cancellations from around it, too."""
-    if not isinstance(error, BaseExceptionGroup) or current_effective_deadline() > -math.inf:
+    if current_effective_deadline() > -math.inf or not isinstance(error, BaseExceptionGroup):
         return error
     group = cast("BaseExceptionGroup[BaseException]", error)
     cancelled, rest = group.split(get_cancelled_exc_class())

@@ -42,7 +42,7 @@ def of_one_row(statement: Many) -> str:
 
 
 def test_a_claim_reads_a_range_of_its_index_for_each_pair(connection: sqlite3.Connection) -> None:
-    steps = plan(connection, _claim.DUE, ["[]", 0, 10])
+    steps = plan(connection, _claim.DUE, [0, 10, "[]"])
     assert "SEARCH executions USING INDEX executions_due (workflow=? AND version=? AND due_at<?)" in steps
     assert scanned_tables(steps) == []
     assert not any("TEMP B-TREE" in step for step in steps)
@@ -51,14 +51,14 @@ def test_a_claim_reads_a_range_of_its_index_for_each_pair(connection: sqlite3.Co
 @pytest.mark.parametrize(
     ("sql", "parameters"),
     [
-        (_claim._CLAIMED, ["[]", "worker", 0]),
-        (_claim._CLAIM, ["[]", "worker", 0, 0]),
+        (_claim._CLAIMED, ["worker", 0, "[]"]),
+        (_claim._CLAIM, ["worker", 0, 0, "[]"]),
         (_claim._HELD, ["worker"]),
-        (_claim._RENEW, ["[]", 0]),
+        (_claim._RENEW, [0, "[]"]),
         (_claim._IN_USE, ["workflow", "1"]),
         (_commit._STANDINGS, ["[]"]),
         (_commit._TAKEN, ["[]"]),
-        (_rows.STORED, ["[]"]),
+        (_rows.STORED, ["[]"] * 3),
         (_rows.JOURNAL, ["id", 0, 10]),
         *((of_one_row(statement), None) for statement in _commit._ORDER),
         *((statement._by_size[0][1], None) for statement in _commit._ORDER),

@@ -136,7 +136,7 @@ class SQLiteStorage:
 
     async def load(self, id: str, /) -> Stored | None:
         """Return the execution with its whole journal and its signals, as of one moment; None if there is none."""
-        records = await self._open().readers.select(_rows.STORED, (_rows.json([id]),))
+        records = await self._open().readers.select(_rows.STORED, (_rows.json([id]),) * 3)
         return _rows.stored_by_id(records, microseconds(self._clock())).get(id)
 
     async def journal(self, id: str, /, *, after: int = 0, limit: int = 1000) -> list[Entry]:

@@ -23,10 +23,10 @@ DUE: Final = """
                       FROM executions INDEXED BY executions_due
                      WHERE workflow = json_extract(pair.value, '$[0]')
                        AND version = json_extract(pair.value, '$[1]')
-                       AND due_at <= ?2
+                       AND due_at <= ?
                      ORDER BY due_at
-                     LIMIT ?3))
-      FROM json_each(?1) AS pair
+                     LIMIT ?))
+      FROM json_each(?) AS pair
 """
 """The longest due of each (workflow, version), as many as could be claimed: a bounded range of the index for each."""
 
@@ -34,23 +34,23 @@ _CLAIMED: Final = f"""
     INSERT OR FAIL INTO journal (
         execution_id, seq, kind, step, visit, attempt, worker, token, route, ref, payload, change, at)
     SELECT id, revision + 1, '{Kind.CLAIMED.value}', step, visit, attempt + (status <> '{Status.SUSPENDED.value}'),
-           ?2, token + 1, NULL, status, NULL, '', ?3
+           ?, token + 1, NULL, status, NULL, '', ?
       FROM executions INDEXED BY executions_id
-     WHERE id IN (SELECT value FROM json_each(?1))
+     WHERE id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 (made of constants)
 _CLAIM: Final = f"""
     UPDATE OR FAIL executions INDEXED BY executions_id
        SET attempt = attempt + (status <> '{Status.SUSPENDED.value}'), status = '{Status.RUNNING.value}',
-           revision = revision + 1, token = token + 1, worker = ?2, due_at = ?4, updated_at = ?3
-     WHERE id IN (SELECT value FROM json_each(?1))
+           revision = revision + 1, token = token + 1, worker = ?, due_at = ?, updated_at = ?
+     WHERE id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 (made of constants)
 
 _HELD: Final = f"""
     SELECT id, token FROM executions INDEXED BY executions_held WHERE worker = ? AND status = '{Status.RUNNING.value}'
 """  # noqa: S608 (made of constants)
 _RENEW: Final = """
-    UPDATE OR FAIL executions INDEXED BY executions_id SET due_at = ?2
-     WHERE id IN (SELECT value FROM json_each(?1))
+    UPDATE OR FAIL executions INDEXED BY executions_id SET due_at = ?
+     WHERE id IN (SELECT value FROM json_each(?))
 """
 
 _DEFINED: Final = "SELECT digest, graph FROM workflows WHERE workflow = ? AND version = ?"
@@ -80,8 +80,8 @@ def claim(
     ids = _due(connection, capabilities, limit, now) if limit else []
     if ids:
         found = json(ids)
-        connection.execute(_CLAIMED, (found, worker, now))
-        connection.execute(_CLAIM, (found, worker, now, later(now, lease)))
+        connection.execute(_CLAIMED, (worker, now, found))
+        connection.execute(_CLAIM, (worker, later(now, lease), now, found))
     claimed = stored_all(connection, ids, now) if ids else ()
     still_held = _held(connection, worker) if held else frozenset[Lease]()
     return Claims(claimed, tuple(one for one in held if one not in still_held))
@@ -91,7 +91,7 @@ def _due(connection: sqlite3.Connection, capabilities: Iterable[Capability], lim
     """Return the ids of what to claim, longest due first: the first of each workflow has a place before all others."""
     pairs = list(dict.fromkeys(capabilities))
     workflows: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
-    for workflow, places in connection.execute(DUE, (json(pairs), now, limit)).fetchall():
+    for workflow, places in connection.execute(DUE, (now, limit, json(pairs))).fetchall():
         workflows[workflow] += _PLACES.decode(places)
     queues = [sorted(places) for places in workflows.values() if places]
     firsts = sorted(places[0] for places in queues)
@@ -106,7 +106,7 @@ def renew(connection: sqlite3.Connection, worker: str, leases: Sequence[Lease], 
     named = frozenset(leases)
     valid = [one.id for one in held & named]
     if valid:
-        connection.execute(_RENEW, (json(valid), later(now, lease)))
+        connection.execute(_RENEW, (later(now, lease), json(valid)))
     return Renewal(
         lost=tuple(one for one in leases if one not in held),
         unknown=tuple(sorted(held - named, key=_by_id)),

@@ -39,18 +39,18 @@ def _padded(columns: Sequence[str]) -> str:
 STORED: Final = f"""
     SELECT 'row', executions.id, {EXECUTION}
       FROM executions JOIN inputs ON inputs.execution_id = executions.id
-     WHERE executions.id IN (SELECT value FROM json_each(?1))
+     WHERE executions.id IN (SELECT value FROM json_each(?))
     UNION ALL
     SELECT 'entry', execution_id, {_padded(_ENTRY)}
-      FROM journal WHERE execution_id IN (SELECT value FROM json_each(?1))
+      FROM journal WHERE execution_id IN (SELECT value FROM json_each(?))
     UNION ALL
     SELECT 'signal', execution_id, {_padded((*_SIGNAL, "position"))}
-      FROM signals WHERE execution_id IN (SELECT value FROM json_each(?1))
+      FROM signals WHERE execution_id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 (made of the constants above)
-"""All that is stored of the executions whose ids are given as JSON: one statement, so as of one moment."""
+"""All that is stored of the executions whose ids are given, thrice, as JSON: one statement, so as of one moment."""
 
 JOURNAL: Final = f"""
-    SELECT {ENTRY} FROM journal WHERE execution_id = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq
+    SELECT {ENTRY} FROM journal WHERE execution_id = ? AND seq > ? AND seq <= ? ORDER BY seq
 """  # noqa: S608 (made of the constants above)
 """The entries of one execution within a range; their seq has no gaps, so the range bounds their number."""
 
@@ -128,5 +128,5 @@ def stored_by_id(records: Iterable[Sequence[Any]], now: int) -> dict[str, Stored
 
 def stored_all(connection: sqlite3.Connection, ids: Sequence[str], now: int) -> tuple[Stored, ...]:
     """Read the executions with these *ids*, all of which exist, in this order."""
-    found = stored_by_id(connection.execute(STORED, (json(ids),)).fetchall(), now)
+    found = stored_by_id(connection.execute(STORED, (json(ids),) * 3).fetchall(), now)
     return tuple(found[id] for id in ids)
