@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from stepwell import Engine, Event, MemoryStorage, Status, StorageError
-from stepwell.storage import Unit
+from stepwell.storage import Claims, Lease, Unit
 from stepwell.storage._protocol import Storage
 from tests.engine.small import Ctx, single
 from tests.support.waiting import Gate, Recorder
@@ -110,7 +110,16 @@ async def test_suspects_that_wait_for_their_turn_come_back_ever_more_seldom(stor
 
 async def test_hints_do_not_shorten_the_back_off_from_a_storage_that_fails() -> None:
     class Broken(MemoryStorage):
-        async def claim(self, *args: object, **options: object) -> None:  # type: ignore[override]
+        async def claim(
+            self,
+            worker: str,
+            capabilities: Sequence[tuple[str, str]],
+            /,
+            *,
+            limit: int,
+            lease: float,
+            held: Sequence[Lease] = (),
+        ) -> Claims:
             raise StorageError("no")
 
     troubles: list[Event] = []
