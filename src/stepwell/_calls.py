@@ -23,6 +23,7 @@ from stepwell._definition import StepKind, route_label
 from stepwell._errors import SpuriousCancellation, StepTimedOut, UnknownRoute
 from stepwell._execution import idempotency_key, merged_data
 from stepwell._failure import failure_of
+from stepwell._interrupts import exposed
 from stepwell._leases import Ending
 from stepwell._own_task import call_in_own_task
 from stepwell._program import Failures, Outputs
@@ -188,7 +189,7 @@ class Calls:
     def _call_in_line(self, step: Any, arguments: tuple[Any, ...]) -> Any:
         began = anyio.current_time()
         try:
-            return step.function(*arguments)
+            return exposed(step.function, *arguments)
         finally:
             took = anyio.current_time() - began
             if took > _SLOW_CALL:

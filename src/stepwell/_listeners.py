@@ -18,6 +18,7 @@ import anyio
 from anyio import WouldBlock, create_memory_object_stream, get_cancelled_exc_class
 
 from stepwell._checks import InvalidArgument
+from stepwell._interrupts import exposed
 from stepwell._notices import EVENT_KINDS, Event, Lagged
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Listeners:
 
     async def _call(self, listener: Listener, event: Event) -> None:
         try:
-            result = listener(event)
+            result = exposed(listener, event)
             if inspect.isawaitable(result):
                 await result
         except KeyboardInterrupt:

@@ -19,6 +19,7 @@ from stepwell._client import Client
 from stepwell._commits import Commits
 from stepwell._crashes import guarded_task_group
 from stepwell._errors import EngineClosed
+from stepwell._interrupts import mark_shelters, sheltered
 from stepwell._leases import Ending
 from stepwell._model import Change, Status
 from stepwell._notices import notices
@@ -80,11 +81,12 @@ class Session:
     @asynccontextmanager
     async def live(self) -> AsyncGenerator[None]:
         """Run the tasks for as long as the block runs."""
+        mark_shelters()
         async with guarded_task_group("a task of the engine died") as tasks:
             scopes: list[CancelScope] = []
             for work in (self._commits.run, self._listeners.run, self.results.run, self._hear):
                 scopes.append(CancelScope(shield=True))
-                tasks.start_soon(_under, scopes[-1], work)
+                tasks.start_soon(sheltered, _under, scopes[-1], work)
             try:
                 yield
             finally:
@@ -138,7 +140,7 @@ class Session:
             with self.wakeups.bell() as bell:
                 # In a task of its own, where asyncio's `Task.cancel()` can't cut through what is shielded.
                 run = partial(worker.run, bell, poll_interval=poll, grace=grace, ready=ready)
-                await call_in_own_task(run, (), f"stepwell worker {worker.id}")
+                await call_in_own_task(sheltered, (run,), f"stepwell worker {worker.id}")
         finally:
             self._workers.discard(worker)
             self._left.set()

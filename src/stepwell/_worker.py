@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio import CancelScope, create_task_group
 
+from stepwell._interrupts import sheltered
 from stepwell._leases import Ending, Leases
 from stepwell._model import Status
 from stepwell._notices import Event, Summary, claim_notices
@@ -209,8 +210,8 @@ class Worker:
                 with scope:
                     await work()
 
-            siblings.start_soon(live, scopes[0], self.leases.renew)
-            siblings.start_soon(live, scopes[1], self.leases.watch)
+            siblings.start_soon(sheltered, live, scopes[0], self.leases.renew)
+            siblings.start_soon(sheltered, live, scopes[1], self.leases.watch)
             try:
                 yield
             finally:
@@ -279,7 +280,7 @@ class Worker:
             self._services.commits.after(row.id, partial(self._tell, event))
         run = Run(self._services, self, claim.program, stored, held)
         self._running += 1
-        steps.start_soon(self._run, run, held, name=f"stepwell {row.id}")
+        steps.start_soon(sheltered, self._run, run, held, name=f"stepwell {row.id}")
 
     async def _run(self, run: Run, held: Held) -> None:
         try:

@@ -2,13 +2,16 @@
 
 It starts executions of two steps, and runs them. *what* tells where it stands when it says `ready`: `idle` (nothing to
 do), `handler` (in the middle of a step), `commits` (one commit after another), `term` (as `handler`, and SIGTERM is
-answered by cancelling). `finish` runs what is left.
+answered by cancelling). With `claimed` and `committed` it interrupts itself, at the instant at which the storage has
+answered a claim or a commit. `finish` runs what is left.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -46,6 +49,29 @@ def done(ctx: Context[int]) -> int:
 flow = Workflow[int, int]("flow", version="1", start=first, edges=[first.then(second), second.then(done)])
 
 
+class SelfInterrupting(SQLiteStorage):
+    """Raises SIGINT once, in the engine's own task, between the storage's answer and what the engine makes of it."""
+
+    is_interrupted = False
+
+    def interrupt(self) -> None:
+        if not self.is_interrupted:
+            self.is_interrupted = True
+            signal.raise_signal(signal.SIGINT)
+
+    async def claim(self, *arguments: Any, **named: Any) -> Any:
+        claims = await super().claim(*arguments, **named)
+        if WHAT == "claimed" and claims.claimed:
+            self.interrupt()
+        return claims
+
+    async def commit(self, units: Sequence[Any], /) -> list[bool]:
+        committed = await super().commit(units)
+        if WHAT == "committed" and len(units) > 1:
+            self.interrupt()
+        return committed
+
+
 async def work(engine: Engine) -> None:
     async with engine.worker(concurrency=4, grace=3600):
         if WHAT == "finish":
@@ -68,7 +94,7 @@ async def cancel_on_sigterm(scope: anyio.CancelScope) -> None:
 
 
 async def main() -> None:
-    async with SQLiteStorage(DATABASE) as storage, Engine(storage, workflows=[flow]) as engine:
+    async with SelfInterrupting(DATABASE) as storage, Engine(storage, workflows=[flow]) as engine:
         if WHAT != "term":
             await work(engine)
         else:

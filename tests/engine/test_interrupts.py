@@ -70,6 +70,19 @@ async def test_ctrl_c_at_any_moment_of_a_busy_worker_loses_nothing(
     await _check_handed_back(path)
 
 
+@pytest.mark.parametrize("instant", ["claimed", "committed"])
+async def test_ctrl_c_never_strikes_between_an_answer_of_the_storage_and_its_use(
+    tmp_path: Path, backend: Backend, instant: str
+) -> None:
+    """Trio would raise KeyboardInterrupt right there, and leave leases that nobody runs."""
+    path = tmp_path / "flows.db"
+    async with run_script(SCRIPT, backend, str(path), instant) as first:
+        await first.line("KeyboardInterrupt", within=10)
+        assert await first.ended(within=10) == 130
+    await _check_handed_back(path)
+    await _check_finished(path, backend)
+
+
 async def test_sigterm_that_the_program_answers_by_cancelling_hands_everything_back(
     tmp_path: Path, backend: Backend
 ) -> None:

@@ -1,0 +1,39 @@
+"""Where Ctrl-C may strike. Knows how Trio delivers it, without importing Trio.
+
+Trio raises KeyboardInterrupt between any two instructions of whatever task runs, so it could cut the engine's own
+bookkeeping in two: a lease taken and never run, a commit sent and never told. What runs in `sheltered` is spared:
+Ctrl-C then goes to the program's main task, at its next checkpoint, as it always does on asyncio. User code that runs
+inside is `exposed` again, so that a handler which never yields can still be interrupted.
+
+Trio marks functions, not tasks: https://trio.readthedocs.io/en/stable/reference-lowlevel.html (KeyboardInterrupt).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["exposed", "mark_shelters", "sheltered"]
+
+T = TypeVar("T")
+
+
+async def sheltered(function: Callable[..., Awaitable[T]], *arguments: object) -> T:
+    """Call the function where Ctrl-C doesn't strike; tasks that it starts are not sheltered."""
+    return await function(*arguments)
+
+
+def exposed(function: Callable[..., T], *arguments: object) -> T:
+    """Call the function where Ctrl-C strikes at once."""
+    return function(*arguments)
+
+
+def mark_shelters() -> None:
+    """Tell Trio, if it is used at all. To be called in a running loop; again is harmless."""
+    trio = sys.modules.get("trio")
+    if trio is not None:
+        trio.lowlevel.enable_ki_protection(sheltered)
+        trio.lowlevel.disable_ki_protection(exposed)
