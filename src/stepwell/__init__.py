@@ -22,6 +22,7 @@ from stepwell._definition import (
     succeed,
     wait,
 )
+from stepwell._drawing import draw
 from stepwell._engine import Engine
 from stepwell._errors import (
     AlreadySignalled,
@@ -37,6 +38,7 @@ from stepwell._errors import (
     NotAWait,
     NotResumable,
     Problem,
+    ScopeLeftOpen,
     SignalConflict,
     SignalError,
     SignalRejected,
@@ -107,6 +109,7 @@ __all__ = [
     "Query",
     "Retry",
     "SQLiteStorage",
+    "ScopeLeftOpen",
     "SignalConflict",
     "SignalError",
     "SignalRejected",
@@ -137,6 +140,7 @@ __all__ = [
     "Workflow",
     "activity",
     "decision",
+    "draw",
     "fail",
     "subworkflow",
     "succeed",

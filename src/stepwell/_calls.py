@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import anyio
@@ -20,12 +21,12 @@ from anyio import get_cancelled_exc_class
 from stepwell._codec import PayloadError
 from stepwell._context import Context
 from stepwell._definition import StepKind, route_label
-from stepwell._errors import SpuriousCancellation, StepTimedOut, UnknownRoute
-from stepwell._execution import idempotency_key, merged_data
+from stepwell._errors import ScopeLeftOpen, SpuriousCancellation, StepTimedOut, UnknownRoute
+from stepwell._execution import merged_data
 from stepwell._failure import failure_of
 from stepwell._interrupts import exposed
 from stepwell._leases import Ending
-from stepwell._own_task import call_in_own_task
+from stepwell._own_context import call_in_own_context
 from stepwell._program import Failures, Outputs
 from stepwell._transition import Asked, Chose, Ended, HandedBack, Raised, Returned, Signalled
 
@@ -68,8 +69,13 @@ class Calls:
         self._held = held
         self._threads = threads
         self._reports = reports
+        self._input = f"the input of execution {held.id!r}"
         self.has_begun = False
         """whether a handler was started since this was last set to false"""
+        self.has_open_scope = False
+        """whether a handler left a cancel scope open"""
+        self.has_spoiled_task = False
+        """whether a handler did that, or cancelled the task natively: nothing else may run there"""
 
     async def call(self, step: Any, state: State, signal: Signal | None = None) -> Event:
         """Run the step's function, or a wait's resolver on its signal; return what it came to."""
@@ -106,11 +112,10 @@ class Calls:
     def _context(self, state: State) -> Context[Any]:
         row, history = state.row, state.history
         step = row.step or ""
-        what = f"the input of execution {row.id!r}"
         return Context(
-            self._program.input.decode(row.input, what=what),
+            self._program.input.decode(row.input, what=self._input),
             outputs=Outputs(self._program, history),
-            data=lambda: merged_data(history),
+            data=partial(merged_data, history),
             failures=Failures(history),
             execution_id=row.id,
             workflow=row.workflow,
@@ -118,19 +123,9 @@ class Calls:
             step=step,
             attempt=row.attempt,
             visit=row.visit,
-            idempotency_key=idempotency_key(row.id, step, row.visit),
             metadata=row.metadata,
             tags=row.tags,
-            log=logging.LoggerAdapter(
-                logger,
-                {
-                    "execution": row.id,
-                    "workflow": row.workflow,
-                    "step": step,
-                    "visit": row.visit,
-                    "attempt": row.attempt,
-                },
-            ),
+            log=partial(_log, row),
         )
 
     def _no_place(self, step: Any, row: Row) -> Event:
@@ -147,7 +142,7 @@ class Calls:
     async def _outcome(self, step: Any, arguments: tuple[Any, ...], row: Row, ticket: object | None) -> _Value | Raised:
         """Call the handler inside the lease's scope and its timeout's; whatever it does becomes a value here."""
         held = self._held
-        if not held.is_trusted():
+        if not held.is_trusted(anyio.current_time()):
             held.end(Ending.LOST)
         if held.scope.cancel_called:
             if ticket is not None:
@@ -166,6 +161,7 @@ class Calls:
                 except get_cancelled_exc_class():
                     if _is_ours(limit, held):
                         raise
+                    self.has_spoiled_task = True
                     return self._failed(step, SpuriousCancellation(self._workflow.name, step.name), "cancellation")
                 except BaseException as error:  # the one place that catches it all, around user code
                     if _stops_the_worker(error):
@@ -174,6 +170,9 @@ class Calls:
                         await anyio.lowlevel.checkpoint_if_cancelled()
                     if not limit.cancel_called:
                         return self._failed(step, error, "error")
+        except RuntimeError:  # raised where our own scope is left: everything else was caught within
+            self.has_spoiled_task = self.has_open_scope = True
+            return self._failed(step, ScopeLeftOpen(self._workflow.name, step.name), "error")
         finally:
             held.step = None
             held.deadline = math.inf
@@ -181,7 +180,7 @@ class Calls:
 
     async def _invoke(self, step: Any, arguments: tuple[Any, ...], ticket: object | None, row: Row) -> Any:
         if step.is_async:
-            return await call_in_own_task(step.function, arguments, f"stepwell {row.id} {step.name}")
+            return await call_in_own_context(step.function, arguments)
         if ticket is None:
             return self._call_in_line(step, arguments)
         return await self._threads.run(ticket, step.function, arguments[0], abandoned=lambda: self._tell_abandoned(row))
@@ -235,6 +234,11 @@ class Calls:
             _catch_label(self._workflow, step.name, error),
             is_final or isinstance(error, tuple(step.retry.give_up_on)),
         )
+
+
+def _log(row: Row) -> logging.LoggerAdapter[logging.Logger]:
+    place = {"execution": row.id, "workflow": row.workflow, "step": row.step}
+    return logging.LoggerAdapter(logger, {**place, "visit": row.visit, "attempt": row.attempt})
 
 
 @dataclass(frozen=True, slots=True)

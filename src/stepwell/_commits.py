@@ -33,7 +33,7 @@ _LEAVE_LIMIT: Final = 2.5
 class Holder(Protocol):
     """Whoever may commit only as long as its lease can be trusted."""
 
-    def is_trusted(self) -> bool:
+    def is_trusted(self, now: float) -> bool:
         """Tell whether nobody else can have the lease yet, by this process's own clock."""
         ...
 
@@ -49,16 +49,27 @@ class NotTrusted(Exception):  # not an error: the lease ran out before the unit 
 class _Pending:
     """A unit on its way."""
 
-    __slots__ = ("done", "error", "holder", "ids", "is_committed", "is_sent", "unit")
+    __slots__ = ("error", "holder", "ids", "is_committed", "is_sent", "is_settled", "round", "unit")
 
-    def __init__(self, unit: Unit, holder: Holder | None) -> None:
+    def __init__(self, unit: Unit, holder: Holder | None, round: anyio.Event) -> None:
         self.unit = unit
         self.holder = holder
         self.ids = [item.row.id if isinstance(item, Change) else item.id for item in unit]
-        self.done = anyio.Event()
+        self.round = round
+        """set when the batch is through that this unit went with, or had to let pass; shared by all who gathered"""
         self.is_sent = False
+        self.is_settled = False
         self.is_committed = False
         self.error: Exception | None = None
+
+    async def settled(self) -> None:
+        """Wait until it is known what became of it."""
+        while not self.is_settled:
+            await self.round.wait()
+
+    def settle(self, error: Exception | None) -> None:
+        self.error = error
+        self.is_settled = True
 
 
 class Commits:
@@ -72,8 +83,11 @@ class Commits:
         self._committed = committed
         self._queue: deque[_Pending] = deque()
         self._gathered = anyio.Event()
+        self._round = anyio.Event()
         self._sending: list[_Pending] = []
         self._idle = anyio.Event()
+        self._in_flight: set[str] | None = None
+        """the ids that are being sent; None until somebody asks"""
         self._then: list[Callable[[], None]] = []
         self._closed: Exception | None = None
 
@@ -86,16 +100,17 @@ class Commits:
         """
         if self._closed is not None:
             raise self._closed
-        pending = _Pending(unit, holder)
+        pending = _Pending(unit, holder, self._round)
         self._queue.append(pending)
         self._gathered.set()
         try:
-            await pending.done.wait()
+            while not pending.is_settled:
+                await pending.round.wait()
         except BaseException:
             if pending.is_sent:
                 with anyio.move_on_after(_LEAVE_LIMIT, shield=True):
-                    await pending.done.wait()
-            elif not pending.done.is_set():
+                    await pending.settled()
+            elif not pending.is_settled:
                 self._queue.remove(pending)
             raise
         if pending.error is not None:
@@ -109,15 +124,22 @@ class Commits:
                 self._idle.set()
                 self._gathered = anyio.Event()
                 await self._gathered.wait()
-            self._sending = self._take()
+            round, self._round = self._round, anyio.Event()
+            self._sending, self._in_flight = self._take(), None
+            for left in self._queue:
+                left.round = self._round
             await self._send(self._sending)
-            self._sending, then, self._then = [], self._then, []
+            round.set()
+            self._sending, self._in_flight = [], None
+            then, self._then = self._then, []
             for tell in then:
                 tell()
 
     def after(self, id: str, tell: Callable[[], None]) -> None:
         """Call *tell* once what is being sent for that execution has been told: a claim may be answered before it."""
-        if any(id in pending.ids for pending in self._sending):
+        if self._in_flight is None:
+            self._in_flight = {one for pending in self._sending for one in pending.ids}
+        if id in self._in_flight:
             self._then.append(tell)
         else:
             tell()
@@ -133,8 +155,8 @@ class Commits:
         """Tell those who still wait that nobody will commit any more; what was sent may be committed or not."""
         self._closed = error
         for pending in (*self._queue, *self._sending):
-            pending.error = error
-            pending.done.set()
+            pending.settle(error)
+            pending.round.set()
         self._queue.clear()
 
     def _take(self) -> list[_Pending]:
@@ -151,15 +173,15 @@ class Commits:
                 touched.update(pending.ids)
             left.extend(self._queue)
             self._queue = left
-        return [pending for pending in batch if self._may_send(pending)]
+        now = anyio.current_time()
+        return [pending for pending in batch if self._may_send(pending, now)]
 
     @staticmethod
-    def _may_send(pending: _Pending) -> bool:
-        if pending.holder is None or pending.holder.is_trusted():
+    def _may_send(pending: _Pending, now: float) -> bool:
+        if pending.holder is None or pending.holder.is_trusted(now):
             pending.is_sent = True
             return True
-        pending.error = NotTrusted()
-        pending.done.set()
+        pending.settle(NotTrusted())
         return False
 
     async def _send(self, batch: list[_Pending]) -> None:
@@ -184,7 +206,7 @@ class Commits:
 
     async def _send_again(self, pending: _Pending) -> None:
         """Commit one unit of a batch that failed; refused, it may have been committed with that batch."""
-        if pending.holder is not None and not pending.holder.is_trusted():
+        if pending.holder is not None and not pending.holder.is_trusted(anyio.current_time()):
             self._fail(pending, StorageError("the lease ran out before the unit could be sent again"))
             return
         try:
@@ -200,16 +222,14 @@ class Commits:
             if pending.holder is not None:
                 pending.holder.landed()
             self._committed(pending.unit)
-        pending.done.set()
+        pending.settle(None)
 
     @staticmethod
     def _fail(pending: _Pending, error: Exception) -> None:
-        if isinstance(error, StorageError):
-            pending.error = error
-        else:
-            pending.error = StorageError(f"the storage raised {type(error).__name__}: {error}")
-            pending.error.__cause__ = error
-        pending.done.set()
+        if not isinstance(error, StorageError):
+            cause, error = error, StorageError(f"the storage raised {type(error).__name__}: {error}")
+            error.__cause__ = cause
+        pending.settle(error)
 
 
 async def has_landed(storage: Storage, unit: Unit) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from stepwell._failure import Failure
 
+    _Log = logging.LoggerAdapter[Any] | logging.Logger
+
 __all__ = ["Context", "Named", "Outcome", "Produces"]
 
 _MISSING: Final = object()
@@ -94,12 +96,12 @@ class Context(Generic[InputT_co]):
         idempotency_key: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         tags: Sequence[str] = (),
-        log: logging.LoggerAdapter[Any] | logging.Logger | None = None,
+        log: _Log | Callable[[], _Log] | None = None,
     ) -> None:
         """Keep what is given; *outputs* and *failures* are keyed by step handle or by step name.
 
         *data* is the merged view, or a callable that makes it when it is first asked for; without it, it is merged
-        from *outputs*. Without *log*, what is logged goes nowhere.
+        from *outputs*. *log* may be a callable, too; without it, what is logged goes nowhere.
         """
         self._input = input
         self._outputs: Mapping[str, Any] = _by_name(outputs)
@@ -189,7 +191,13 @@ class Context(Generic[InputT_co]):
     @property
     def log(self) -> logging.LoggerAdapter[Any] | logging.Logger:
         """A logger that adds the execution, the step and the attempt to every record."""
-        return cast("logging.Logger", _SILENT) if self._log is None else self._log
+        log = self._log
+        if log is None:
+            return cast("logging.Logger", _SILENT)
+        if callable(log):
+            log = log()
+            self._log = log
+        return log
 
     @overload
     def output(self, step: Produces[OutT], /) -> OutT: ...

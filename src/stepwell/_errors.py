@@ -304,6 +304,16 @@ class SpuriousCancellation(StepwellError):
         )
 
 
+class ScopeLeftOpen(StepwellError):
+    """The error of a step whose handler ended with a cancel scope or a task group of its own still open."""
+
+    def __init__(self, workflow: str, step: str) -> None:
+        super().__init__(
+            f"step {quoted(step)} of {quoted(workflow)} ended with a cancel scope or a task group still open; "
+            "leave each in the handler that entered it, best by `with`"
+        )
+
+
 # -- the engine's own --------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Graphs as data: the nodes and edges of a workflow, what can be asked of them, and their drawing as Mermaid text.
+"""Graphs as data: the nodes and edges of a workflow, and what can be asked of them.
 
 Rule 1: nothing here knows of handlers or types; names in, names out.
 Rule 2: every question is answered in time linear in the size of the graph, and without recursion.
@@ -10,14 +10,14 @@ import dataclasses
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from stepwell._retry import Retry
 
-__all__ = ["Graph", "GraphEdge", "GraphNode", "StepKind", "mermaid"]
+__all__ = ["Graph", "GraphEdge", "GraphNode", "StepKind"]
 
 Successors: TypeAlias = "Mapping[str, Collection[str]]"
 """For each node, the nodes that may follow it."""
@@ -177,55 +177,3 @@ def _popped(stack: dict[str, None], node: str) -> list[str]:
     while not knot or knot[-1] != node:
         knot.append(stack.popitem()[0])
     return knot[::-1]
-
-
-_SHAPES: Final = {
-    StepKind.ACTIVITY: ("[", "]"),
-    StepKind.DECISION: ("{", "}"),
-    StepKind.WAIT: ("{{", "}}"),
-    StepKind.SUBWORKFLOW: ("[[", "]]"),
-    StepKind.SUCCEED: ("([", "])"),
-    StepKind.FAIL: (">", "]"),
-}
-_MARKUP: Final = frozenset('"#<>&%`;{}[]()|\\')
-
-
-def mermaid(graph: Graph) -> str:
-    """Return a graph as the text of a Mermaid flowchart; nothing in a label can end the label or add to the drawing.
-
-    Each kind of step has a shape of its own. A dotted edge is taken when something went wrong or took too long.
-    """
-    ids = {node.name: f"s{number}" for number, node in enumerate(graph.nodes, 1)}
-    kinds = {node.name: node.kind for node in graph.nodes}
-    lines = ["flowchart TD", f"    start(( )) --> {ids[graph.start]}"]
-    for node in graph.nodes:
-        before, after = _SHAPES[node.kind]
-        lines.append(f'    {ids[node.name]}{before}"{_escaped(node.label)}"{after}')
-    for edge in graph.edges:
-        arrow, text = _arrow(kinds[edge.source], edge.label)
-        label = f'|"{_escaped(text)}"|' if text else ""
-        lines.append(f"    {ids[edge.source]} {arrow}{label} {ids[edge.target]}")
-    return "\n".join(lines) + "\n"
-
-
-def _arrow(kind: StepKind, label: str) -> tuple[str, str]:
-    match kind:
-        case StepKind.ACTIVITY:
-            return ("-->", "") if label == "next" else ("-.->", label.replace("catch:", "catch ", 1))
-        case StepKind.WAIT:
-            return ("-.->" if label == "timeout" else "-->", label)
-        case StepKind.SUBWORKFLOW:
-            return ("-->" if label == "succeeded" else "-.->", label)
-        case _:
-            return ("-->", label)
-
-
-def _escaped(text: str) -> str:
-    """Return a text as it may stand in a quoted label: markup as entity codes, line ends as `<br>`."""
-    return "<br>".join("".join(map(_character, line)) for line in text.splitlines()) or " "
-
-
-def _character(character: str) -> str:
-    if character in _MARKUP:
-        return f"#{ord(character)};"
-    return character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"

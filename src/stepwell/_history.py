@@ -21,8 +21,10 @@ from stepwell._model import Entry, Kind, Row, Status
 
 __all__ = ["History", "StepHistory"]
 
+_replace: Final = msgspec.structs.replace
 
-class StepHistory(Struct, frozen=True, kw_only=True):
+
+class StepHistory(Struct, frozen=True, kw_only=True, gc=False):
     """What became of one step so far. Counts are of the current visit."""
 
     name: str
@@ -50,7 +52,7 @@ class StepHistory(Struct, frozen=True, kw_only=True):
     """`seq` of the entry that recorded the success; orders the outputs"""
 
 
-class History(Struct, frozen=True, kw_only=True):
+class History(Struct, frozen=True, kw_only=True, gc=False):
     """An execution's journal, folded."""
 
     status: Status = Status.QUEUED
@@ -81,7 +83,21 @@ class History(Struct, frozen=True, kw_only=True):
         fold = _Fold(self)
         for entry in entries:
             fold.read(entry)
-        return msgspec.structs.replace(self, steps=fold.steps, **fold.facts)
+        return type(self)(
+            status=fold.status,
+            step=fold.at,
+            visit=fold.visit,
+            attempt=fold.attempt,
+            revision=fold.revision,
+            token=fold.token,
+            worker=fold.worker,
+            pausing=fold.pausing,
+            found=fold.found,
+            has_lost=fold.has_lost,
+            is_woken=fold.is_woken,
+            failed_step=fold.failed_step,
+            steps=fold.steps,
+        )
 
     def matches(self, row: Row) -> bool:
         """Tell whether *row* says exactly what the journal says."""
@@ -104,45 +120,77 @@ class History(Struct, frozen=True, kw_only=True):
 class _Fold:
     """A history in the making: the one mutable thing here, and it never leaves this module."""
 
-    __slots__ = ("facts", "revision", "steps")
+    __slots__ = (
+        "at",
+        "attempt",
+        "failed_step",
+        "found",
+        "has_lost",
+        "is_woken",
+        "pausing",
+        "revision",
+        "status",
+        "steps",
+        "token",
+        "visit",
+        "worker",
+    )
 
     def __init__(self, history: History) -> None:
-        self.steps = dict(history.steps)
+        self.status = history.status
+        self.at = history.step
+        self.visit = history.visit
+        self.attempt = history.attempt
         self.revision = history.revision
-        self.facts: dict[str, object] = {"revision": history.revision}
+        self.token = history.token
+        self.worker = history.worker
+        self.pausing = history.pausing
+        self.found = history.found
+        self.has_lost = history.has_lost
+        self.is_woken = history.is_woken
+        self.failed_step = history.failed_step
+        self.steps = dict(history.steps)
 
     def read(self, entry: Entry) -> None:
         self.revision += 1
-        self.facts["revision"] = self.revision
         if entry.token:
-            self.facts["token"] = entry.token
+            self.token = entry.token
         _READ[entry.kind](self, entry)
 
     def stand(self, entry: Entry, status: Status, worker: str | None = None) -> None:
         """The execution now stands where the entry says."""
-        self.facts.update(status=status, step=entry.step, visit=entry.visit, attempt=entry.attempt)
+        self.status, self.at, self.visit, self.attempt = status, entry.step, entry.visit, entry.attempt
         if status is not Status.RUNNING:
-            self.facts["worker"] = None
+            self.worker = None
         elif worker is not None:
-            self.facts["worker"] = worker
+            self.worker = worker
 
     def end(self, status: Status) -> None:
         """The execution has come to an end."""
-        self.facts.update(status=status, step=None, visit=0, attempt=0, worker=None, pausing=False)
+        self.status, self.at, self.visit, self.attempt = status, None, 0, 0
+        self.worker, self.pausing = None, False
 
-    def step(self, entry: Entry, status: Status, **more: object) -> StepHistory:
-        """Bring the entry's step up to date, beginning a new visit where the entry is the first of one."""
+    def known(self, entry: Entry, status: Status) -> StepHistory:
+        """Return what is known of the entry's step; nothing, but for the output, where it is the first of a visit."""
         name = entry.step or ""
         known = self.steps.get(name)
         if known is None:
-            known = StepHistory(name=name, status=status, visits=entry.visit)
-        elif known.visits != entry.visit:
-            known = StepHistory(
-                name=name, status=status, visits=entry.visit, output=known.output, succeeded=known.succeeded
-            )
-        step = msgspec.structs.replace(known, status=status, attempts=entry.attempt, **more)
-        self.steps[name] = step
-        return step
+            return StepHistory(name=name, status=status, visits=entry.visit)
+        if known.visits == entry.visit:
+            return known
+        return StepHistory(name=name, status=status, visits=entry.visit, output=known.output, succeeded=known.succeeded)
+
+    def step(self, entry: Entry, status: Status, **more: object) -> None:
+        """Bring the entry's step up to date."""
+        known = self.known(entry, status)
+        self.steps[known.name] = _replace(known, status=status, attempts=entry.attempt, **more)
+
+    def begin(self, entry: Entry) -> None:
+        """An attempt of the entry's step runs from now on: what `step` does, without a detour."""
+        known = self.known(entry, Status.RUNNING)
+        self.steps[known.name] = _replace(
+            known, status=Status.RUNNING, attempts=entry.attempt, started_at=_begun(known, entry)
+        )
 
 
 def _read_created(fold: _Fold, entry: Entry) -> None:
@@ -152,21 +200,22 @@ def _read_created(fold: _Fold, entry: Entry) -> None:
 def _read_claimed(fold: _Fold, entry: Entry) -> None:
     found = Status(entry.ref or "")
     fold.stand(entry, Status.RUNNING, entry.worker)
-    fold.facts.update(found=found, is_woken=False)
-    step = fold.step(entry, Status.RUNNING)
+    fold.found = found
+    fold.is_woken = False
     if found is Status.RUNNING:
-        fold.facts["has_lost"] = True
-        step = fold.step(entry, Status.RUNNING, lost=step.lost + 1)
-    if step.started_at is None:
-        fold.step(entry, Status.RUNNING, started_at=entry.at)
+        fold.has_lost = True
+        fold.step(entry, Status.RUNNING, lost=fold.known(entry, Status.RUNNING).lost + 1)
+    fold.begin(entry)
 
 
 def _read_started(fold: _Fold, entry: Entry) -> None:
     fold.stand(entry, Status.RUNNING, entry.worker)
-    fold.facts["found"] = None
-    step = fold.step(entry, Status.RUNNING)
-    if step.started_at is None:
-        fold.step(entry, Status.RUNNING, started_at=entry.at)
+    fold.found = None
+    fold.begin(entry)
+
+
+def _begun(known: StepHistory, entry: Entry) -> int:
+    return entry.at if known.started_at is None else known.started_at
 
 
 def _read_released(fold: _Fold, entry: Entry) -> None:
@@ -181,24 +230,26 @@ def _read_queued(fold: _Fold, entry: Entry) -> None:
 
 
 def _read_pausing(fold: _Fold, _entry: Entry) -> None:
-    fold.facts["pausing"] = True
+    fold.pausing = True
 
 
 def _read_paused(fold: _Fold, entry: Entry) -> None:
     back = Status(entry.ref or "")
     fold.stand(entry, Status.PAUSED)
-    fold.facts.update(pausing=False, found=back)
+    fold.pausing = False
+    fold.found = back
     fold.step(entry, back)
 
 
 def _read_resumed(fold: _Fold, entry: Entry) -> None:
     status = Status(entry.ref or "")
     fold.stand(entry, status)
-    fold.facts.update(failed_step=None, pausing=False)
+    fold.failed_step = None
+    fold.pausing = False
     if entry.payload is None:
         fold.step(entry, status)
     else:
-        is_open = fold.step(entry, status).is_open or status is Status.SUSPENDED
+        is_open = fold.known(entry, status).is_open or status is Status.SUSPENDED
         fold.step(entry, status, allowance=int(entry.payload), spent=0, lost=0, ended_at=None, is_open=is_open)
 
 
@@ -223,22 +274,21 @@ def _read_routed(fold: _Fold, entry: Entry) -> None:
 
 
 def _read_retry(fold: _Fold, entry: Entry) -> None:
-    step = fold.step(entry, Status.WAITING, error=entry.payload)
-    fold.step(entry, Status.WAITING, spent=step.spent + 1)
+    spent = fold.known(entry, Status.WAITING).spent + 1
+    fold.step(entry, Status.WAITING, error=entry.payload, spent=spent)
     fold.stand(entry, Status.WAITING)
 
 
 def _read_failed(fold: _Fold, entry: Entry) -> None:
-    step = fold.step(entry, Status.FAILED, error=entry.payload, route=entry.route, ended_at=entry.at)
-    fold.step(entry, Status.FAILED, spent=step.spent + 1)
+    spent = fold.known(entry, Status.FAILED).spent + 1
+    fold.step(entry, Status.FAILED, error=entry.payload, route=entry.route, ended_at=entry.at, spent=spent)
     if entry.route is None:
-        fold.facts["failed_step"] = entry.step
+        fold.failed_step = entry.step
 
 
 def _read_suspended(fold: _Fold, entry: Entry) -> None:
     fold.stand(entry, Status.SUSPENDED)
-    step = fold.step(entry, Status.SUSPENDED)
-    started = entry.at if step.started_at is None else step.started_at
+    started = _begun(fold.known(entry, Status.SUSPENDED), entry)
     fold.step(entry, Status.SUSPENDED, child=entry.ref, is_open=True, started_at=started)
 
 
@@ -253,7 +303,7 @@ def _read_interrupted(fold: _Fold, entry: Entry) -> None:
 
 
 def _read_woken(fold: _Fold, _entry: Entry) -> None:
-    fold.facts["is_woken"] = True
+    fold.is_woken = True
 
 
 def _read_nothing(_fold: _Fold, _entry: Entry) -> None:

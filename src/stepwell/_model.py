@@ -131,7 +131,7 @@ class Kind(StrEnum):
     """a drain ended the attempt; it doesn't count, and any worker may start the next"""
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class Row(Struct, frozen=True, kw_only=True, gc=False):
     """Where an execution stands: exactly what folding its journal tells, and what the storage needs to find it."""
 
     id: str
@@ -167,7 +167,7 @@ class Row(Struct, frozen=True, kw_only=True):
     ended_at: int | None = None
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """One line of an execution's journal. Written once, never changed."""
 
     kind: Kind
@@ -195,7 +195,7 @@ class SignalState(StrEnum):
     DISCARDED = "discarded"
 
 
-class Signal(Struct, frozen=True):
+class Signal(Struct, frozen=True, gc=False):
     """A message for a wait. `payload` is JSON text."""
 
     id: str
@@ -205,7 +205,7 @@ class Signal(Struct, frozen=True):
     at: int = 0
 
 
-class Moment(Struct, frozen=True):
+class Moment(Struct, frozen=True, gc=False):
     """A time as the core can name it: `after` so many seconds, or `at` a time it was told; neither means never."""
 
     after: float | None = None
@@ -216,7 +216,7 @@ NOW: Final = Moment(after=0.0)
 NEVER: Final = Moment()
 
 
-class Change(Struct, frozen=True, kw_only=True):
+class Change(Struct, frozen=True, kw_only=True, gc=False):
     """All that one decision implies for one execution. Committed whole, or refused because its guards don't hold.
 
     Guards: the stored revision equals `expects` (0: the execution must not exist yet), and, if `signals` is given,
@@ -239,7 +239,7 @@ class Change(Struct, frozen=True, kw_only=True):
     """ids of the signals that end unused"""
 
 
-class Wake(Struct, frozen=True, kw_only=True):
+class Wake(Struct, frozen=True, kw_only=True, gc=False):
     """A child's last commit wakes its parent: unguarded, without effect where the parent has ended or is gone.
 
     Appends `entry` and raises the revision, so that a parent that is deciding just then looks again; makes the parent
@@ -251,7 +251,7 @@ class Wake(Struct, frozen=True, kw_only=True):
     entry: Entry
 
 
-class Deposit(Struct, frozen=True, kw_only=True):
+class Deposit(Struct, frozen=True, kw_only=True, gc=False):
     """A signal laid down for a wait. Refused unless the execution is live and has accepted `expects` signals so far.
 
     Raises the row's signal counter, not its revision; makes the execution due now if it is suspended at that step.
@@ -266,7 +266,7 @@ Unit = tuple[Change | Wake | Deposit, ...]
 """What is committed together or not at all."""
 
 
-class Stored(Struct, frozen=True):
+class Stored(Struct, frozen=True, gc=False):
     """One execution as a storage holds it, read in one snapshot."""
 
     row: Row
@@ -277,7 +277,7 @@ class Stored(Struct, frozen=True):
     """the storage's clock when it was read"""
 
 
-class Definition(Struct, frozen=True):
+class Definition(Struct, frozen=True, gc=False):
     """A workflow as a storage knows it. `graph` is JSON text."""
 
     workflow: str
@@ -286,7 +286,7 @@ class Definition(Struct, frozen=True):
     graph: str
 
 
-class Query(Struct, frozen=True, kw_only=True):
+class Query(Struct, frozen=True, kw_only=True, gc=False):
     """Which executions to find; whatever is None or empty doesn't narrow. Newest first.
 
     `limit` is in rows, at most 1,000. `after` is the cursor of an earlier page. Times are exclusive microseconds.
@@ -307,7 +307,7 @@ class Query(Struct, frozen=True, kw_only=True):
     limit: int = 100
 
 
-class Page(Struct, frozen=True):
+class Page(Struct, frozen=True, gc=False):
     """One page of rows, and whether there are more."""
 
     rows: tuple[Row, ...]

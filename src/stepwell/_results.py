@@ -24,6 +24,8 @@ _MIN_PAUSE: Final = 0.05
 """seconds between two looks, however many hints there are"""
 _MAX_IDS: Final = 500
 """executions asked after in one query"""
+_MAX_OPEN: Final = 10_000
+"""executions that are remembered as open; of others, the storage is asked"""
 
 
 class _Waiting:
@@ -45,10 +47,19 @@ class Results:
         self._storage = storage
         self._wakeups = wakeups
         self._waiting: dict[str, _Waiting] = {}
+        self._open: dict[str, None] = {}
+        """executions that were started here and have not ended here, oldest first"""
         self._asked = anyio.Event()
+
+    def started(self, id: str) -> None:
+        """Note that it was created just now, so that nobody needs to look whether it has ended already."""
+        self._open[id] = None
+        if len(self._open) > _MAX_OPEN:
+            del self._open[next(iter(self._open))]
 
     def ended(self, row: Row) -> None:
         """Tell those who wait that it ended."""
+        self._open.pop(row.id, None)
         waiting = self._waiting.get(row.id)
         if waiting is not None:
             waiting.row = row
@@ -59,7 +70,8 @@ class Results:
         waiting = self._waiting.setdefault(id, _Waiting())
         waiting.count += 1
         try:
-            await self._look(id, waiting)
+            if id not in self._open:
+                await self._look(id, waiting)
             self._asked.set()
             await waiting.ended.wait()
         finally:

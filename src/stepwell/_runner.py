@@ -97,6 +97,10 @@ class Host(Protocol):
         ...
 
 
+class _Spoiled(Exception):  # not an error: the way out of a task that a handler has spoiled
+    """What is in hand is to be committed, and the lease to be handed back."""
+
+
 class _Gone(Exception):  # not an error: the way out of a run
     """The lease is not ours any more."""
 
@@ -126,6 +130,7 @@ class Run:
         self._row = stored.row
         self._state: State = None  # type: ignore[assignment] # folded first thing, where a fault in it is caught
         self._calls = Calls(program, services.limits, held, host.threads, host)
+        self.name = f"stepwell {stored.row.id}"
         self._in_hand: _InHand | None = None
         self._move: Move | None = None
 
@@ -143,6 +148,9 @@ class Run:
         except _Gone:
             pass
         except Exception as error:
+            if self.has_spoiled_task:  # by now also a RuntimeError of the lease's scope, if one inside it is still open
+                await self._give_up()
+                return
             held.end(Ending.LOST)  # left to lapse: claimed again, it counts against the crash budget
             logger.exception("stepwell: execution %s can't be run", held.id)
             self._host.trouble(f"{type(error).__name__}: {error}", held, self._row)
@@ -153,10 +161,24 @@ class Run:
             self._host.lease_lost(held, self._row)
 
     async def _go_on(self) -> None:
+        if anyio.current_effective_deadline() == -math.inf:
+            await anyio.lowlevel.checkpoint()  # begin nothing for a worker that is on its way out
         while self._row.status is Status.RUNNING:
-            if anyio.current_effective_deadline() == -math.inf:
-                await anyio.lowlevel.checkpoint()  # begin nothing for a worker that is on its way out
-            await self._settle(await self._next_event())
+            event = await self._next_event()
+            if self.has_spoiled_task:
+                self._in_hand = self._take_in_hand(event)
+                raise _Spoiled
+            await self._settle(event)
+
+    @property
+    def has_spoiled_task(self) -> bool:
+        """Whether a handler has made the task unfit for anything else; what follows is done elsewhere."""
+        return self._calls.has_spoiled_task
+
+    @property
+    def has_open_scope(self) -> bool:
+        """Whether a handler left a scope open in the task, so that it breaks its task group when it ends."""
+        return self._calls.has_open_scope
 
     async def _give_up(self) -> None:
         """Commit what is in hand, and hand the lease back."""
@@ -224,9 +246,8 @@ class Run:
 
     async def _settle(self, event: Event) -> None:
         """Decide what the event implies, let what may ride along, and commit it all. Raises _Gone if the lease is."""
-        services = self._services
-        terms = Terms(services.change_id(), self._host.goes_on(), services.max_crashes, services.entropy.fraction())
-        in_hand = self._in_hand = _InHand([event], terms)
+        in_hand = self._in_hand = self._take_in_hand(event)
+        terms = in_hand.terms
         move = transition(self._workflow, self._state, event, terms)
         while move.rides and len(in_hand.events) <= _MAX_RIDERS:
             ahead = move.ahead(self._state)
@@ -234,6 +255,11 @@ class Run:
             in_hand.events.append(event)
             move = ride(self._workflow, move, ahead, event, terms)
         await self._commit_in_hand(in_hand, move)
+
+    def _take_in_hand(self, event: Event) -> _InHand:
+        services = self._services
+        terms = Terms(services.change_id(), self._host.goes_on(), services.max_crashes, services.entropy.fraction())
+        return _InHand([event], terms)
 
     def _decide_again(self, in_hand: _InHand) -> Move:
         """Decide on fresh state from the same outcomes; a rider that can't ride any more is left for later."""
@@ -250,9 +276,9 @@ class Run:
 
     # -- as the holder of a lease (`_commits.Holder`) --
 
-    def is_trusted(self) -> bool:
+    def is_trusted(self, now: float) -> bool:
         """Tell whether nobody else can have the lease yet, by this process's own clock."""
-        return self._held.is_trusted()
+        return self._held.is_trusted(now)
 
     def landed(self) -> None:
         """Go on from what was committed."""
@@ -320,7 +346,7 @@ class Run:
     async def _pause(self) -> None:
         """Wait a moment for the storage to come back, unless the lease ran out meanwhile."""
         await anyio.sleep(0.1 + 0.4 * self._services.entropy.fraction())
-        if not self._held.is_trusted():
+        if not self._held.is_trusted(anyio.current_time()):
             self._held.end(Ending.LOST)
             raise _Gone
 

@@ -74,7 +74,7 @@ class Session:
             settings.limits,
             settings.max_crashes,
             self._committed,
-            partial(_next_id, entropy.id()[:16], itertools.count(1)),
+            partial(_next_id, entropy.token(), itertools.count(1)),
         )
         self.client = Client(self._services)
 
@@ -115,12 +115,12 @@ class Session:
     def new_worker(self, concurrency: int, *, single_step: bool = False) -> Worker:
         """Make a worker whose id nobody else has, whatever the engine's name."""
         return Worker(
-            f"{self._settings.name}-{self._entropy.id()[:12]}",
+            f"{self._settings.name}-{self._entropy.token()}",
             self._services,
             self._registry,
             self._settings.timing,
             concurrency=concurrency,
-            tell=self._listeners.tell,
+            listeners=self._listeners,
             single_step=single_step,
         )
 
@@ -162,6 +162,8 @@ class Session:
                 continue
             if item.due is not None and item.due.after is not None:
                 self.wakeups.ring(item.due.after + _ROUNDING if item.due.after else 0.0)
+            if not item.expects:
+                self.results.started(item.row.id)
             if item.row.status.is_terminal:
                 self._ended(item.row)
             if self._listeners.is_needed:

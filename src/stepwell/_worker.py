@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio import CancelScope, create_task_group
 
+from stepwell._contained import ContainedTasks
 from stepwell._interrupts import sheltered
 from stepwell._leases import Ending, Leases
 from stepwell._model import Status
@@ -32,9 +33,8 @@ from stepwell.storage._protocol import StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anyio.abc import TaskGroup
-
     from stepwell._leases import Held
+    from stepwell._listeners import Listeners
     from stepwell._model import Row, Stored
     from stepwell._program import Program
     from stepwell._registry import Registry
@@ -84,7 +84,7 @@ class Worker:
         timing: Timing,
         *,
         concurrency: int,
-        tell: Callable[[Event], None],
+        listeners: Listeners,
         single_step: bool = False,
     ) -> None:
         self.id = id
@@ -93,7 +93,7 @@ class Worker:
         self._registry = registry
         self._timing = timing
         self._concurrency = concurrency
-        self._tell = tell
+        self._listeners = listeners
         self._single_step = single_step
         self._is_stopping = False
         self._is_closed = False
@@ -142,11 +142,12 @@ class Worker:
 
     def trouble(self, message: str, held: Held | None = None, row: Row | None = None) -> None:
         """Tell of what is wrong with the worker, its storage or a handler, rather than with a step."""
-        self._tell(self._about("worker.error", message, row))
+        self._listeners.tell(self._about("worker.error", message, row))
 
     def lease_lost(self, held: Held, row: Row) -> None:
         """Tell that this worker lost a lease; what ran under it was cancelled."""
-        self._tell(self._about("execution.lease_lost", "the lease was lost or could not be renewed in time", row))
+        message = "the lease was lost or could not be renewed in time"
+        self._listeners.tell(self._about("execution.lease_lost", message, row))
 
     def _about(self, kind: str, message: str, row: Row | None) -> Event:
         if row is None:
@@ -180,7 +181,8 @@ class Worker:
 
     async def run(self, bell: Bell, *, poll_interval: float, grace: float, ready: Callable[[], None]) -> None:
         """Claim and run until stopped, then drain for up to *grace* seconds; or until cancelled, then stop at once."""
-        async with self._renewing(), create_task_group() as steps:
+        async with self._renewing(), create_task_group() as tasks:
+            steps = ContainedTasks(tasks)
             self._bell = bell
             ready()
             while not self._is_stopping:
@@ -191,13 +193,16 @@ class Worker:
                 while self._running and not self._is_closed:
                     await bell.wait(math.inf)
             self.leases.end_all(Ending.DRAINED)
+            steps.close()
 
     async def run_once(self, limit: int) -> int:
         """Claim up to *limit* executions, run one step of each, and return how many were claimed."""
         claimed = await self._ask(limit)
-        async with self._renewing(), create_task_group() as steps:
+        async with self._renewing(), create_task_group() as tasks:
+            steps = ContainedTasks(tasks)
             for claim in claimed:
                 self._start(steps, claim)
+            steps.close()
         return len(claimed)
 
     @asynccontextmanager
@@ -220,7 +225,7 @@ class Worker:
 
     # -- claiming ------------------------------------------------------------------------------------------------------
 
-    async def _claim(self, steps: TaskGroup) -> bool:
+    async def _claim(self, steps: ContainedTasks) -> bool:
         """Claim as many executions as there are free slots; return whether there may be more that are due."""
         free = self._concurrency - self._running
         try:
@@ -271,20 +276,23 @@ class Worker:
                 await self._services.commits.commit(move.unit)
             self._lost_claims.pop()
 
-    def _start(self, steps: TaskGroup, claim: _Claim) -> None:
+    def _start(self, steps: ContainedTasks, claim: _Claim) -> None:
         stored, row = claim.stored, claim.stored.row
         held = self.leases.take(row.id, row.token, sent_at=claim.sent_at)
         if self._is_closed:
             held.end(Ending.DRAINED)
-        for event in claim_notices(row, Status(stored.journal[-1].ref or Status.QUEUED)):
-            self._services.commits.after(row.id, partial(self._tell, event))
+        if self._listeners.is_needed:
+            for event in claim_notices(row, Status(stored.journal[-1].ref or Status.QUEUED)):
+                self._services.commits.after(row.id, partial(self._listeners.tell, event))
         run = Run(self._services, self, claim.program, stored, held)
         self._running += 1
-        steps.start_soon(sheltered, self._run, run, held, name=f"stepwell {row.id}")
+        steps.start(partial(self._run, run, held), run.name)
 
-    async def _run(self, run: Run, held: Held) -> None:
+    async def _run(self, run: Run, held: Held) -> bool:
+        """Run it, and return whether its task may end."""
         try:
             await run.run()
+            return not run.has_open_scope
         finally:
             is_awaited = self._running >= self._concurrency or self._suspect is held or self._is_stopping
             self.leases.drop(held)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
-from stepwell import Context, Workflow, activity, fail, succeed, wait
+import anyio
+
+from stepwell import Context, Retry, Workflow, activity, fail, subworkflow, succeed, wait
 
 Ctx = Context[str]
 
@@ -43,5 +46,51 @@ greeting = Workflow[str, str](
     start=greet,
     edges=[greet.then(verdict), verdict.to({"yes": done, "no": refused})],
 )
-workflows = [greeting]
+
+
+@activity(retry=Retry(max_attempts=2, backoff=timedelta(days=3), max_backoff=timedelta(days=3), jitter=0))
+async def call(ctx: Ctx) -> str:
+    if ctx.input == "busy":
+        raise OSError("the line is busy")
+    if ctx.input == "long":
+        await anyio.sleep_forever()
+    return ctx.input
+
+
+@wait(timeout=timedelta(days=7))
+def answer(ctx: Ctx, signal: str) -> Literal["heard"]:
+    return "heard"
+
+
+@succeed
+def over(ctx: Ctx) -> str:
+    return "over"
+
+
+@fail
+def unanswered(ctx: Ctx) -> str:
+    return "nobody answered"
+
+
+calling = Workflow[str, str](
+    "calling",
+    version="1",
+    start=call,
+    edges=[call.then(answer), answer.to({"heard": over}, timeout=unanswered)],
+)
+
+
+@subworkflow(calling)
+def ring(ctx: Ctx) -> str:
+    return ctx.input
+
+
+inviting = Workflow[str, str](
+    "inviting",
+    version="1",
+    start=ring,
+    edges=[ring.to(succeeded=over, failed=unanswered, cancelled=unanswered)],
+)
+
+workflows = [greeting, calling, inviting]
 other = "no workflow"

@@ -15,6 +15,8 @@ import pytest
 
 from stepwell import Engine, Execution, SQLiteStorage, Status
 from stepwell.cli import main
+from stepwell.cli._demo_run import found_or_started
+from stepwell.cli._demo_workflow import DEMO_WORKFLOWS
 from tests.cli.shop import greeting
 
 APP = "tests.cli.shop:greeting"
@@ -91,7 +93,7 @@ class TestShow:
         out = capsys.readouterr().out
         assert "suspended at step verdict" in out
         assert "urgent" in out
-        assert f"stepwell signal --db {database} waits verdict JSON" in out
+        assert f"stepwell signal --db {database} --app MODULE:NAME waits verdict JSON" in out
 
     def test_escapes_what_could_steer_a_terminal(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["show", "--db", str(database), "waits"]) == 0
@@ -114,6 +116,15 @@ class TestSignal:
         assert "taken" in capsys.readouterr().out
         waited = loaded(database, "waits")
         assert (waited.status, waited.current_step) == (Status.QUEUED, "done")
+
+    def test_every_workflow_of_the_demo_is_known(self, database: Path, tmp_path: Path) -> None:
+        async def begin() -> None:
+            async with SQLiteStorage(database) as storage, Engine(storage, workflows=DEMO_WORKFLOWS) as engine:
+                await found_or_started(engine, tmp_path / "demo.db", pace=0.0)
+
+        anyio.run(begin)
+        for id, step in (("import-1", "approval"), ("refund-1", "review")):
+            assert main(["signal", "--db", str(database), id, step, '{"approved": true}']) == 0
 
     def test_takes_a_list_of_workflows_too(self, database: Path) -> None:
         app = "tests.cli.shop:workflows"
@@ -198,4 +209,4 @@ class TestBadArguments:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert all(command in out for command in ("demo", "signal", "list", "show"))
+    assert all(command in out for command in ("demo", "signal", "list", "show", "cancel", "pause", "resume"))

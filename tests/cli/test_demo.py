@@ -1,13 +1,12 @@
-"""`stepwell demo`, in processes of its own, killed and interrupted as its readers are invited to."""
+"""`stepwell demo` as lines, in processes of its own, killed and interrupted as its readers are invited to."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from subprocess import PIPE
@@ -15,8 +14,14 @@ from subprocess import PIPE
 import anyio
 import pytest
 
-from stepwell import Engine, Execution, JournalEntry, SQLiteStorage, Status
-from tests.support.processes import Child, run_script
+from stepwell import Engine, MemoryStorage, Status
+from stepwell.cli._demo_import import ImportRequest, import_airports
+from stepwell.cli._demo_run import TAG, found_or_started
+from stepwell.cli._demo_workflow import DEMO_WORKFLOWS
+from stepwell.cli._errors import CommandError
+from tests.cli.demos import COMMAND, Demo
+from tests.cli.shop import greeting
+from tests.support.processes import Child
 from tests.support.virtual_time import Backend
 
 pytestmark = [
@@ -25,39 +30,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals"),
 ]
 
-COMMAND = Path(__file__).with_name("command.py")
-ROWS = 626
-PROBLEMS = 21
-BATCHES = 16
-
-
-class Demo:
-    """The demo on a database of the test's own."""
-
-    def __init__(self, folder: Path, backend: Backend) -> None:
-        self.database = folder / "state" / "demo.db"
-        self.target = folder / "state" / "demo-airports.db"
-        self.arguments = ["demo", "--backend", backend, "--db", str(self.database), "--pace", "0.15"]
-
-    def running(self, *options: str) -> AbstractAsyncContextManager[Child]:
-        return run_script(COMMAND, *self.arguments, *options)
-
-    async def executions(self) -> list[Execution]:
-        async with SQLiteStorage(self.database) as storage, Engine(storage) as engine:
-            return [await engine.get(found.id) for found in (await engine.find()).executions]
-
-    async def journal(self, id: str) -> list[JournalEntry]:
-        async with SQLiteStorage(self.database) as storage, Engine(storage) as engine:
-            return await engine.journal(id)
-
-    def check_loaded(self) -> None:
-        """Every row is there once, every batch was committed once, and the problems are marked."""
-        with closing(sqlite3.connect(self.target)) as connection:
-            rows = connection.execute("SELECT count(*), count(DISTINCT code), count(problem) FROM airports")
-            assert rows.fetchone() == (ROWS, ROWS, PROBLEMS)
-            batches = connection.execute("SELECT batch FROM batches ORDER BY batch")
-            assert [batch for (batch,) in batches] == list(range(BATCHES))
-
 
 @pytest.fixture
 def demo(tmp_path: Path, backend: Backend) -> Demo:
@@ -65,73 +37,128 @@ def demo(tmp_path: Path, backend: Backend) -> Demo:
 
 
 async def test_a_demo_that_is_killed_goes_on_where_it_stood(demo: Demo) -> None:
-    async with demo.running() as first:
+    async with typing_at(demo) as (first, keyboard):
+        await first.line("Started: import-1, refund-1, payment-1")
         await first.line("staged")
-        signal_line = await first.line("stepwell signal")
-        id = signal_line.split("stepwell signal")[1].split()[2]
-        async with run_script(
-            COMMAND, "signal", "--db", str(demo.database), id, "approval", '{"approved": true}'
-        ) as sender:
-            await sender.line("taken")
-            assert await sender.ended() == 0
-        await first.line("approval: answered")
+        await first.line("import: approval: waits for you")
+        await first.line("stepwell signal --db")
+        os.write(keyboard, b"import y\n")
+        await first.line("import: approval: answered")
         await first.line("kill -9")
-        await first.line("load: batch 3 of 16")
+        await first.line("import: load: batch 3 of 16")
         first.kill()
         assert await first.ended() < 0
 
-    async with demo.running() as second:
-        await second.line(id)
-        assert "fetch, parse, check, approval" in await second.line("done already")
+    async with demo.running("--yes") as second:
+        await second.line("Found unfinished")
+        assert "fetch, parse, check, approval" in await second.line("import-1: done already")
         await second.line("its lease ends in")
-        assert "attempt 2" in await second.line("load: attempt")
+        await second.line("approved, for --yes was given")
+        assert "attempt 2" in await second.line("import: load: attempt")
         await second.line("are in the database already")
         await second.line("Imported: 626 rows, each once, 21 of them marked")
+        await second.line("Refunded: 80.00 EUR to Ada, once")
+        await second.line("Order B-1001 is on hold")
+        assert "insufficient funds" in await second.line("took its catch")
         assert await second.ended() == 0
 
-    demo.check_loaded()
-    (execution,) = await demo.executions()
-    assert (execution.status, execution.id) == (Status.SUCCEEDED, id)
-    assert {name: step.attempts for name, step in execution.steps.items() if step.attempts > 1} == {
-        "fetch": 3,
-        "load": 2,
+    await demo.check_ended_well()
+    executions = await demo.executions()
+    attempts = {
+        f"{execution.id} {step.name}": step.attempts
+        for execution in executions.values()
+        for step in execution.steps.values()
+        if step.attempts > 1
     }
+    assert attempts == {"import-1 fetch": 3, "import-1 load": 2, "payment-1 charge": 2}
 
 
 async def test_an_interrupted_demo_hands_its_step_back_at_once(demo: Demo) -> None:
     async with demo.running("--yes") as first:
-        await first.line("Stepwell demo", within=2)
-        await first.line("load: batch 3 of 16")
+        await first.line("Stepwell demo")
+        await first.line("import: load: batch 3 of 16")
         first.send_signal(SIGINT)
         await first.line("run the same command again")
         assert await first.ended() == 130
         assert first.errors() == ""
-    (execution,) = await demo.executions()
-    assert (execution.status, execution.worker) == (Status.QUEUED, None)
-    assert "step.interrupted" in {entry.kind for entry in await demo.journal(execution.id)}
+    interrupted = (await demo.executions())["import-1"]
+    assert (interrupted.status, interrupted.worker) == (Status.QUEUED, None)
+    assert "step.interrupted" in {entry.kind for entry in await demo.journal("import-1")}
 
     async with demo.running() as second:
-        await second.line("load: attempt 2")
+        await second.line("Found unfinished")
+        await second.line("import: load: attempt 2")
         await second.line("Imported: 626 rows")
         assert await second.ended() == 0
-    demo.check_loaded()
+    await demo.check_ended_well()
 
 
-async def test_problems_can_be_refused_by_a_key_and_the_next_demo_is_a_new_one(demo: Demo) -> None:
+async def test_questions_are_answered_by_typing_and_the_next_demo_is_a_new_one(demo: Demo) -> None:
     async with typing_at(demo) as (first, keyboard):
-        await first.line("y or n, then Enter")
+        await first.line("refund: review: waits for you")
+        await first.line("import: approval: waits for you")
         os.write(keyboard, b"perhaps\n")
         await first.line("please type y or n")
+        os.write(keyboard, b"import n\n")
+        await first.line("import: approval: answered")
+        os.write(keyboard, b"import y\n")
+        await first.line("nothing is asked of 'import'; open: refund")
         os.write(keyboard, b"n\n")
+        await first.line("refund: review: answered")
         await first.line("Ended: the 21 problems were not approved")
+        await first.line("Ended: the refund of 80.00 EUR was denied")
+        await first.line("stepwell show --db")
         assert await first.ended() == 0
-    assert not demo.target.exists()
+    assert not (demo.folder / "demo-airports.db").exists()
+    assert demo.shop("SELECT * FROM payouts") == []
 
     async with typing_at(demo) as (second, _):
-        await second.line("Started a new import")
+        await second.line("Started: import-2, refund-2, payment-2")
         second.send_signal(SIGTERM)
         assert await second.ended() == 143
-    assert [execution.status.is_terminal for execution in await demo.executions()] == [False, True]
+    executions = await demo.executions()
+    assert {id for id, found in executions.items() if not found.status.is_terminal} >= {"import-2", "payment-2"}
+
+
+async def test_what_a_process_could_not_start_any_more_is_started_by_the_next(tmp_path: Path) -> None:
+    async with MemoryStorage() as storage, Engine(storage, workflows=DEMO_WORKFLOWS) as engine:
+        request = ImportRequest(str(tmp_path / "inbox.csv"), str(tmp_path / "airports.db"), pause=0.0)
+        await engine.start(import_airports, request, id="import-7", tags=[TAG], metadata={"run": 7})
+        run = await found_or_started(engine, tmp_path / "demo.db", pace=0.0)
+        assert [execution.id for execution in run.found] == ["import-7"]
+        assert [member.handle.id for member in run.members] == ["import-7", "refund-7", "payment-7"]
+        assert {execution.id for execution in (await engine.find()).executions} == {"import-7", "refund-7", "payment-7"}
+
+
+async def test_nothing_is_started_anew_until_all_have_ended(tmp_path: Path) -> None:
+    database = tmp_path / "demo.db"
+    async with MemoryStorage() as storage, Engine(storage, workflows=DEMO_WORKFLOWS) as engine:
+        run = await found_or_started(engine, database, pace=0.0)
+        assert (run.found, run.has_load_ahead) == ((), True)
+        assert [member.handle.id for member in run.members] == ["import-1", "refund-1", "payment-1"]
+        for member in run.members[:2]:
+            await member.handle.cancel()
+        again = await found_or_started(engine, database, pace=1.0)
+        assert ([execution.id for execution in again.found], again.has_load_ahead) == (["payment-1"], False)
+        assert [member.handle.id for member in again.members] == ["import-1", "refund-1", "payment-1"]
+        await run.members[2].handle.cancel()
+        new = await found_or_started(engine, database, pace=0.0)
+        assert (new.found, new.members[0].handle.id) == ((), "import-2")
+
+
+async def test_what_was_paused_goes_on(tmp_path: Path) -> None:
+    async with MemoryStorage() as storage, Engine(storage, workflows=DEMO_WORKFLOWS) as engine:
+        run = await found_or_started(engine, tmp_path / "demo.db", pace=0.0)
+        await run.members[0].handle.pause()
+        again = await found_or_started(engine, tmp_path / "demo.db", pace=0.0)
+        assert (await again.members[0].handle.get()).status is Status.QUEUED
+
+
+async def test_an_execution_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    async with MemoryStorage() as storage, Engine(storage, workflows=[*DEMO_WORKFLOWS, greeting]) as engine:
+        await engine.start(greeting, "Ada", id="import-1")
+        with pytest.raises(CommandError, match="give the demo a database of its own"):
+            await found_or_started(engine, tmp_path / "demo.db", pace=0.0)
 
 
 @asynccontextmanager

@@ -223,7 +223,7 @@ async def test_a_lock_held_elsewhere_is_waited_for(path: Path, storage: SQLiteSt
         with locked(path):
             tasks.start_soon(writer_of(storage).run, name("patient"))
             await anyio.wait_all_tasks_blocked()
-        assert names(path) == []
+            assert names(path) == []
     assert names(path) == ["patient"]
 
 

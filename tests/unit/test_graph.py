@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import json
-import re
 from itertools import pairwise
 from typing import Any, Literal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell._context import Context
 from stepwell._definition import StepKind, Workflow, activity, decision, fail, subworkflow, succeed, wait
-from stepwell._graph import Graph, GraphNode, cycles, mermaid, reached, reversed_edges
+from stepwell._graph import cycles, reached, reversed_edges
 from stepwell._retry import Retry
 
 Ctx = Context[Any]
@@ -133,67 +131,9 @@ def test_only_steps_that_are_tried_again_have_a_retry() -> None:
     assert {node.name for node in make().graph.nodes if node.retry is not None} == {"load", "route"}
 
 
-def test_mermaid_draws_every_kind_and_every_edge() -> None:
-    assert format(make(), "mermaid") == (
-        "flowchart TD\n"
-        "    start(( )) --> s1\n"
-        '    s1["Load #34;the#34; order"]\n'
-        '    s2{"route"}\n'
-        '    s3>"failed"]\n'
-        '    s4{{"approval"}}\n'
-        '    s5[["sub"]]\n'
-        '    s6(["done"])\n'
-        "    s1 --> s2\n"
-        '    s1 -.->|"catch CardDeclinedError"| s3\n'
-        '    s2 -->|"again"| s1\n'
-        '    s2 -->|"on"| s4\n'
-        '    s4 -->|"yes"| s5\n'
-        '    s4 -.->|"timeout"| s3\n'
-        '    s5 -->|"succeeded"| s6\n'
-        '    s5 -.->|"failed"| s3\n'
-        '    s5 -.->|"cancelled"| s3\n'
-    )
-
-
-def drawn(label: str) -> str:
-    node = GraphNode("a", StepKind.SUCCEED, label, "", None, None, 1)
-    return mermaid(Graph("w", "1", "w", "", "a", (node,), ()))
-
-
-@pytest.mark.parametrize(
-    ("label", "text"),
-    [
-        ('say "hi"', "say #34;hi#34;"),
-        ("a]b)c}", "a#93;b#41;c#125;"),
-        ("one\ntwo\r\nthree", "one<br>two<br>three"),
-        ("<script>&amp;", "#60;script#62;#38;amp#59;"),
-        ("%%{init: x}%%", "#37;#37;#123;init: x#125;#37;#37;"),
-        ("`md` #35;", "#96;md#96; #35;35#59;"),
-        ("bell\a rtl\u202e", "bell\N{REPLACEMENT CHARACTER} rtl\N{REPLACEMENT CHARACTER}"),
-        ("Prüfung 審査", "Prüfung 審査"),
-        ("", " "),
-    ],
-)
-def test_mermaid_escapes_labels(label: str, text: str) -> None:
-    assert f's1(["{text}"])' in drawn(label)
-
-
-@given(st.text())
-def test_no_label_adds_to_a_drawing(label: str) -> None:
-    lines = drawn(label).split("\n")
-    assert len(lines) == 4
-    assert re.fullmatch(r'    s1\(\["[^"]*"\]\)', lines[2])
-    assert all(line.isprintable() for line in lines)
-
-
 def test_without_a_format_it_is_the_representation() -> None:
     workflow = make()
     assert f"{workflow}" == repr(workflow) == "<Workflow all 1: 6 steps>"
-
-
-def test_an_unknown_format_is_an_error_that_tells_what_there_is() -> None:
-    with pytest.raises(ValueError, match="no format 'dot'; there is 'mermaid'"):
-        format(make(), "dot")
 
 
 def reference_reached(start: str, graph: dict[str, list[str]]) -> set[str]:

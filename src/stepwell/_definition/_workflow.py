@@ -14,7 +14,8 @@ from stepwell._definition._checks import check_graph, check_header, check_routes
 from stepwell._definition._steps import DEFAULT, Activity, Decision, Edges, Step, Subworkflow, is_step
 from stepwell._definition._types import Unresolved, WorkflowTypes, rendered
 from stepwell._errors import DefinitionError, Problem, quoted
-from stepwell._graph import Graph, GraphEdge, GraphNode, mermaid, reached
+from stepwell._graph import Graph, GraphEdge, GraphNode, reached
+from stepwell._picture import dot, mermaid, svg
 from stepwell._typevars import InputT, OutT
 
 if TYPE_CHECKING:
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 
     from stepwell._definition._checks import Table
 
-_FORMATS: Final[dict[str, Callable[[Graph], str]]] = {"mermaid": mermaid}
+_FORMATS: Final[dict[str, Callable[[Graph], str]]] = {"dot": dot, "mermaid": mermaid, "svg": svg}
 
 
 class Workflow(Generic[InputT, OutT]):
     """A named and versioned graph of steps: `Workflow[Input, Output]("name", version="1", start=…, edges=[…])`.
 
-    The subscript is what input and output are decoded to. `format(workflow, "mermaid")` draws it.
+    The subscript is what input and output are decoded to. `format(workflow, "svg")` draws it, and so do `"mermaid"` and
+    `"dot"`; a notebook shows the picture by itself.
 
     Attributes:
         name: The workflow's name.
@@ -163,13 +165,20 @@ class Workflow(Generic[InputT, OutT]):
         return content
 
     def __format__(self, spec: str) -> str:
-        """Draw the graph: `format(workflow, "mermaid")`. Without a format it is the representation."""
+        """Draw the graph: as `"svg"`, as `"mermaid"` text, or as `"dot"` for Graphviz.
+
+        Without a format it is the representation. Raises ValueError for any other format.
+        """
         if not spec:
             return repr(self)
         if spec not in _FORMATS:
             message = f"a workflow has no format {quoted(spec)}; there is {', '.join(map(repr, _FORMATS))}"
             raise ValueError(message)
         return _FORMATS[spec](self.graph)
+
+    def _repr_svg_(self) -> str:
+        """Return the picture that a notebook shows."""
+        return svg(self.graph)
 
     def __repr__(self) -> str:
         """Show name, version and size."""

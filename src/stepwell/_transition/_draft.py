@@ -33,7 +33,7 @@ __all__ = ["Draft", "Move", "State", "Terms"]
 _replace = msgspec.structs.replace
 
 
-class State(Struct, frozen=True):
+class State(Struct, frozen=True, gc=False):
     """An execution as a decision sees it."""
 
     row: Row
@@ -65,7 +65,7 @@ class State(Struct, frozen=True):
         return State(change.row, self.history.after(change.entries), signals)
 
 
-class Terms(Struct, frozen=True):
+class Terms(Struct, frozen=True, gc=False):
     """What a decision needs to be told because it may not find out by itself."""
 
     change_id: str
@@ -76,7 +76,7 @@ class Terms(Struct, frozen=True):
     """from 0 to 1, for jitter"""
 
 
-class Move(Struct, frozen=True):
+class Move(Struct, frozen=True, gc=False):
     """What an event comes to: the Change, and what is committed with it in one unit."""
 
     change: Change

@@ -28,31 +28,31 @@ __all__ = [
 ]
 
 
-class Returned(Struct, frozen=True):
+class Returned(Struct, frozen=True, gc=False):
     """An activity returned; `output` is JSON text."""
 
     output: str
 
 
-class Chose(Struct, frozen=True):
+class Chose(Struct, frozen=True, gc=False):
     """A decision chose a route that exists."""
 
     route: str
 
 
-class Ended(Struct, frozen=True):
+class Ended(Struct, frozen=True, gc=False):
     """A terminal step gave the execution's output or, at a fail step, its error; JSON text."""
 
     value: str
 
 
-class Asked(Struct, frozen=True):
+class Asked(Struct, frozen=True, gc=False):
     """A subworkflow step made its child's input; canonical JSON text."""
 
     input: str
 
 
-class Signalled(Struct, frozen=True):
+class Signalled(Struct, frozen=True, gc=False):
     """A wait's resolver chose a route for a signal."""
 
     id: str
@@ -60,18 +60,18 @@ class Signalled(Struct, frozen=True):
     route: str
 
 
-class TimerFired(Struct, frozen=True):
+class TimerFired(Struct, frozen=True, gc=False):
     """A wait's timeout has passed and no signal lies there."""
 
 
-class ChildEnded(Struct, frozen=True):
+class ChildEnded(Struct, frozen=True, gc=False):
     """The child of a subworkflow step was found terminal; `outcome` is JSON text."""
 
     status: Status
     outcome: str
 
 
-class Raised(Struct, frozen=True):
+class Raised(Struct, frozen=True, gc=False):
     """The attempt failed: user code raised, took too long, or gave something that can't be used."""
 
     failure: str
@@ -82,17 +82,17 @@ class Raised(Struct, frozen=True):
     """whether the step's retry policy gives up on such an error"""
 
 
-class Lost(Struct, frozen=True):
+class Lost(Struct, frozen=True, gc=False):
     """The claim found an attempt that nobody ended: its worker disappeared."""
 
 
-class Drained(Struct, frozen=True):
+class Drained(Struct, frozen=True, gc=False):
     """A drain ended the attempt after it had begun."""
 
     reason: str = "drain"
 
 
-class HandedBack(Struct, frozen=True):
+class HandedBack(Struct, frozen=True, gc=False):
     """The worker gives the claim back before the attempt began."""
 
     reason: str
@@ -100,31 +100,31 @@ class HandedBack(Struct, frozen=True):
     """seconds before anyone looks again"""
 
 
-class StillSuspended(Struct, frozen=True):
+class StillSuspended(Struct, frozen=True, gc=False):
     """The worker looked at a wait or a subworkflow and found that it is not over."""
 
 
-class Opened(Struct, frozen=True):
+class Opened(Struct, frozen=True, gc=False):
     """The worker came to a wait that was not opened yet, for lack of a commit that arrived at it."""
 
 
-class Halted(Struct, frozen=True):
+class Halted(Struct, frozen=True, gc=False):
     """The worker found that the execution is to be paused before the next attempt begins."""
 
 
-class Paused(Struct, frozen=True):
+class Paused(Struct, frozen=True, gc=False):
     """A client asked for a pause."""
 
     reason: str = ""
 
 
-class Resumed(Struct, frozen=True):
+class Resumed(Struct, frozen=True, gc=False):
     """A client asked to go on, with so many more attempts where a step had failed."""
 
     attempts: int = 1
 
 
-class Cancelled(Struct, frozen=True):
+class Cancelled(Struct, frozen=True, gc=False):
     """A client cancelled the execution, or its parent was cancelled."""
 
     reason: str = ""

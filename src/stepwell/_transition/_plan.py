@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 __all__ = ["Action", "Call", "Decide", "Look", "Resolve", "plan"]
 
 
-class Call(Struct, frozen=True):
+class Call(Struct, frozen=True, gc=False):
     """Run the step's function: an attempt."""
 
     step: Any
 
 
-class Resolve(Struct, frozen=True):
+class Resolve(Struct, frozen=True, gc=False):
     """Run the wait's resolver on a signal that lies there."""
 
     step: Any
     signal: Signal
 
 
-class Look(Struct, frozen=True):
+class Look(Struct, frozen=True, gc=False):
     """Look whether the child has ended."""
 
     child: str
 
 
-class Decide(Struct, frozen=True):
+class Decide(Struct, frozen=True, gc=False):
     """Run nothing: this has happened already."""
 
     event: Event

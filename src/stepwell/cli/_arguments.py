@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 import anyio
 
 from stepwell import Status
+from stepwell.cli._control import add_controls
 from stepwell.cli._database import default_path
 from stepwell.cli._demo import demo
 from stepwell.cli._errors import CommandError
+from stepwell.cli._graph import FORMATS, draw_graph
 from stepwell.cli._inspect import list_executions, show_execution
 from stepwell.cli._signal import send_signal
 
@@ -30,22 +32,24 @@ def parsed(argv: Sequence[str] | None) -> Namespace:
     _add_signal(commands)
     _add_list(commands)
     _add_show(commands)
+    _add_graph(commands)
+    add_controls(commands, _added, _ran)
     return parser.parse_args(argv)
 
 
 def _add_demo(commands: Any) -> None:
-    parser = _added(commands, "demo", "run a real import as a workflow; kill it, start it again, and it goes on", _demo)
+    parser = _added(commands, "demo", "run three workflows at once; kill it, start it again, and it goes on", _demo)
     parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio", help="what it runs on (asyncio)")
-    parser.add_argument("--yes", action="store_true", help="approve the problems that are found")
+    parser.add_argument("--yes", action="store_true", help="approve whatever is asked")
     parser.add_argument(
-        "--pace", type=_pace, default=1.0, metavar="FACTOR", help="how slow the slow step is, 0 to 10 (1)"
+        "--pace", type=_pace, default=1.0, metavar="FACTOR", help="how slow the slow steps are, 0 to 10 (1)"
     )
 
 
 def _add_signal(commands: Any) -> None:
     parser = _added(commands, "signal", "send a signal to a step that waits for one", _signal)
     parser.add_argument(
-        "--app", metavar="MODULE:NAME", help="your workflow, or a list of them; not needed for the demo's workflow"
+        "--app", metavar="MODULE:NAME", help="your workflow, or a list of them; not needed for the demo's workflows"
     )
     parser.add_argument("execution", metavar="EXECUTION", help="the execution's id")
     parser.add_argument("step", metavar="STEP", help="the name of the step that waits")
@@ -65,6 +69,16 @@ def _add_show(commands: Any) -> None:
     parser = _added(commands, "show", "show one execution and its steps", _show)
     parser.add_argument("execution", metavar="EXECUTION", help="the execution's id")
     parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_graph(commands: Any) -> None:
+    parser = _added(commands, "graph", "draw a workflow, and how an execution of it stands", _graph)
+    parser.add_argument("app", metavar="MODULE:NAME", help="your workflow; with --execution, or a list of them")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="where to: FILE.svg, .mmd or .dot (the standard output)"
+    )
+    parser.add_argument("--format", choices=FORMATS, help="what to draw it as (what the suffix of FILE says, or svg)")
+    parser.add_argument("--execution", metavar="EXECUTION", help="draw how this execution of the database stands")
 
 
 def _added(commands: Any, name: str, purpose: str, run: Callable[[Namespace], int]) -> ArgumentParser:
@@ -114,6 +128,18 @@ def _list(arguments: Namespace) -> int:
 
 def _show(arguments: Namespace) -> int:
     return _ran(lambda: show_execution(arguments.db, arguments.execution, as_json=arguments.json))
+
+
+def _graph(arguments: Namespace) -> int:
+    return _ran(
+        lambda: draw_graph(
+            arguments.app,
+            output=arguments.output,
+            format_name=arguments.format,
+            database=arguments.db,
+            execution=arguments.execution,
+        )
+    )
 
 
 def _ran(work: Callable[[], Awaitable[int]], backend: str = "asyncio") -> int:

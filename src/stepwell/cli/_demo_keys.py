@@ -6,8 +6,10 @@ Read from the descriptor itself: Python's own buffer has a lock that a thread le
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread
 from typing import Final
 
@@ -15,7 +17,10 @@ import anyio
 from anyio import from_thread
 from anyio.lowlevel import current_token
 
-__all__ = ["has_keys", "read_lines"]
+if sys.platform != "win32":
+    import termios
+
+__all__ = ["forget_typed", "has_keys", "is_line_waiting", "read_lines"]
 
 _CHUNK: Final = 4096
 
@@ -26,6 +31,20 @@ def has_keys() -> bool:
         return os.isatty(0)
     except OSError:
         return False
+
+
+def is_line_waiting() -> bool:
+    """Tell whether a line was typed that has not been read yet."""
+    if sys.platform == "win32":
+        return False
+    return bool(select.select([0], [], [], 0)[0])
+
+
+def forget_typed() -> None:
+    """Throw away what was typed and not read yet: it was meant for another question."""
+    if sys.platform != "win32":
+        with suppress(termios.error):
+            termios.tcflush(0, termios.TCIFLUSH)
 
 
 async def read_lines(take: Callable[[str], None]) -> None:

@@ -1,44 +1,134 @@
-"""What the demo says: events of the engine in, lines for people out."""
+"""The demo as lines, one after the other: for pipes, and for terminals that can't redraw."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from stepwell import Event, Execution, Status
-from stepwell.cli._database import options_of
-from stepwell.cli._demo_workflow import Finding, Report, approval, check, imported, load, parse, rejected
-from stepwell.cli._text import command, failure_text, length, shortened
+from stepwell.cli._demo_import import approval as import_approval
+from stepwell.cli._demo_import import load
+from stepwell.cli._demo_questions import findings_of
+from stepwell.cli._next import signal_words
+from stepwell.cli._text import command, failure_text, length, say, shortened
 
-__all__ = ["findings_told", "found_told", "report_told", "told"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-_ENDS: Final = {imported.name, rejected.name}
-"""steps that take no time of their own"""
+    from stepwell.cli._demo_board import Board
+    from stepwell.cli._demo_import import Finding
+    from stepwell.cli._demo_questions import Question, Questions
+
+__all__ = ["Lines", "found_told", "invitation"]
+
 _SHOWN: Final = 3
 """findings of one kind"""
+_CATCH: Final = "catch:"
 
 
-def told(event: Event) -> Iterator[str]:
-    """Tell of one event of the demo's execution."""
+class Lines:
+    """Tells of everything as it happens; each line begins with the workflow that it is about."""
+
+    def __init__(self, database: Path, *, has_keys: bool) -> None:
+        self._database = database
+        self._has_keys = has_keys
+
+    def told(self, title: str, event: Event) -> None:
+        """Tell of an event."""
+        for line in _told(event):
+            say(f"{title}: {line}")
+        if event.kind == "step.started" and event.step == load.name:
+            for line in invitation():
+                say(f"  {line}")
+
+    def logged(self, title: str, step: str, message: str, *, is_progress: bool) -> None:
+        """Tell what a step has logged, be it progress or something else."""
+        say(f"{title}: {step}: {message}")
+
+    def asked(self, question: Question, *, is_first: bool) -> None:
+        """Tell what a person is asked; only the first of several questions is answered by `y` alone."""
+        say(f"{question.title}: {question.wait.name}: waits for you. {question.text}")
+        if question.wait is import_approval:
+            for line in _findings_told(findings_of(question.execution)):
+                say(line)
+        say("  (It may wait for days: stop this process if you like.)")
+        if self._has_keys:
+            answers = "y or n" if is_first else f"{question.title} y, or {question.title} n"
+            say(f"    here:                  {answers}, then Enter")
+        words = signal_words(question.execution, self._database, question.wait.name)
+        say(f"    in another terminal:   {command(*words)}")
+
+    def answered(self, question: Question) -> None:
+        """Tell that a question has its answer, from wherever it came."""
+        say(f"{question.title}: {question.wait.name}: answered")
+
+    def hint(self, text: str) -> None:
+        """Tell how something was not understood or not taken, or why nobody is asked."""
+        say(f"  {text}")
+
+    def typed(self, line: str) -> None:
+        """Nothing to do: lines follow each other."""
+
+    def draw(self, board: Board, questions: Questions) -> None:
+        """Nothing to do: everything is told already."""
+
+    def begin_anew(self) -> None:
+        """Nothing to do: the next line is the next line."""
+
+    def close(self, board: Board | None = None) -> None:
+        """Nothing to do: nothing stays open."""
+
+
+def found_told(found: Sequence[Execution], now: datetime) -> Iterator[str]:
+    """Tell how the unfinished executions of an earlier process were found."""
+    names = ", ".join(execution.id for execution in found)
+    age = length((now - min(execution.created_at for execution in found)).total_seconds())
+    yield f"Found unfinished, begun {age} ago, and going on: {names}"
+    for execution in found:
+        done = [name for name, step in execution.steps.items() if step.status is Status.SUCCEEDED]
+        if done:
+            yield f"  {execution.id}: done already, and not run again: {', '.join(done)}"
+        if execution.status is Status.RUNNING:
+            left = 0.0 if execution.due_at is None else (execution.due_at - now).total_seconds()
+            step = execution.current_step
+            yield f"  {execution.id}: step {step} was running when its process was lost (or it still runs)"
+            yield f"    its lease ends in {length(left)} if nobody renews it; then this process takes over"
+
+
+def invitation() -> Iterator[str]:
+    """Invite to kill this process."""
+    kill = f"taskkill /F /PID {os.getpid()}" if sys.platform == "win32" else f"kill -9 {os.getpid()}"
+    yield "The load is slow on purpose. Kill this process meanwhile, and start it again:"
+    yield f"  {kill}      (in another terminal; or press Ctrl-C here)"
+
+
+def _told(event: Event) -> Iterator[str]:
     match event.kind:
-        case "step.started" if event.step not in _ENDS:
+        case "step.started":
             yield f"{event.step}: attempt {event.attempt}"
-            if event.step == load.name:
-                yield from _invitation()
         case "step.succeeded":
             yield f"{event.step}: done  {_in_short(event.value)}"
+        case "step.routed":
+            yield f"{event.step}: takes the route {event.route}"
+        case "step.suspended" if event.reference is not None:
+            yield f"{event.step}: waits for its child {event.reference}"
+        case "step.resumed":
+            yield f"{event.step}: takes the route {event.route}"
         case "step.retry":
             failure = "" if event.failure is None else failure_text(event.failure)
             delay = "" if event.reference is None else f"; again in {length(float(event.reference))}"
             yield f"{event.step}: failed  {failure}{delay}"
         case "step.failed":
-            yield f"{event.step}: failed  {'' if event.failure is None else failure_text(event.failure)}"
+            failure = "" if event.failure is None else failure_text(event.failure)
+            caught = (event.route or "").removeprefix(_CATCH)
+            yield f"{event.step}: failed  {failure}{f'; caught: {caught}' if caught else ''}"
+        case "execution.succeeded" | "execution.failed" | "execution.cancelled":
+            yield f"{event.kind.removeprefix('execution.')}{f' at {event.step}' if event.step else ''}"
         case "execution.lease_lost":
             yield (
                 f"{event.step}: the lease of the process that ran it has ended, so this one takes over "
@@ -50,41 +140,9 @@ def told(event: Event) -> Iterator[str]:
             return
 
 
-def found_told(execution: Execution) -> Iterator[str]:
-    """Tell how an unfinished execution was found."""
-    now = datetime.now(UTC)
-    age = length((now - execution.created_at).total_seconds())
-    yield f"Found an unfinished import, begun {age} ago, and going on where it stood: {execution.id}"
-    done = [name for name, step in execution.steps.items() if step.status is Status.SUCCEEDED]
-    if done:
-        yield f"  done already, and not run again: {', '.join(done)}"
-    if execution.status is Status.RUNNING:
-        left = 0.0 if execution.due_at is None else (execution.due_at - now).total_seconds()
-        yield f"  step {execution.current_step} was running when its process was lost (or it still runs: look around)"
-        yield f"  its lease ends in {length(left)} if nobody renews it; then this process takes over"
-
-
-def findings_told(execution: Execution, database: Path | None, *, with_keys: bool) -> Iterator[str]:
-    """Tell what is to be approved, and how, unless no *database* is given: then nobody is asked."""
-    findings = msgspec.convert(execution.steps[check.name].output, list[Finding])
-    rows: Any = execution.steps[parse.name].output
-    yield f"{approval.name}: waits for you. {len(findings)} problems in {len(rows)} rows:"
+def _findings_told(findings: Sequence[Finding]) -> Iterator[str]:
     for kind in dict.fromkeys(finding.kind for finding in findings):
         yield from _of_one_kind(kind, [finding for finding in findings if finding.kind == kind])
-    if database is None:
-        return
-    line = command("stepwell", "signal", *options_of(database), execution.id, approval.name, '{"approved": true}')
-    yield "  Load them all the same, marked? (It may wait for days: stop this process if you like.)"
-    if with_keys:
-        yield "    here:                  y or n, then Enter"
-    yield f"    in another terminal:   {line}"
-
-
-def report_told(report: Report, target: Path) -> Iterator[str]:
-    """Tell what was imported."""
-    most = ", ".join(f"{state} {count}" for state, count in list(report.by_state.items())[:5])
-    yield f"Imported: {report.rows} rows, each once, {report.with_problems} of them marked ({most}, …)"
-    yield f"  they are in {target}"
 
 
 def _of_one_kind(kind: str, findings: Sequence[Finding]) -> Iterator[str]:
@@ -95,14 +153,8 @@ def _of_one_kind(kind: str, findings: Sequence[Finding]) -> Iterator[str]:
         yield f"    …     and {len(findings) - _SHOWN} more"
 
 
-def _invitation() -> Iterator[str]:
-    kill = f"taskkill /F /PID {os.getpid()}" if sys.platform == "win32" else f"kill -9 {os.getpid()}"
-    yield "  This step is slow on purpose. Kill this process in the middle of it, and start it again:"
-    yield f"    {kill}      (in another terminal; or press Ctrl-C here)"
-
-
 def _in_short(value: Any) -> str:
     if isinstance(value, list):
         count = len(msgspec.convert(value, list[Any]))
         return f"{count} of them"
-    return shortened(value, 90)
+    return "" if value is None else shortened(value, 90)

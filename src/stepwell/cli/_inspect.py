@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
-from stepwell import Engine, Execution, Failure, Query, Status, StepState
-from stepwell.cli._database import existing, options_of
-from stepwell.cli._text import command, escaped, failure_text, json_text, length, moment, say, shortened, table
+from stepwell import Engine, Execution, ExecutionNotFound, Failure, Query, Status
+from stepwell.cli._database import existing
+from stepwell.cli._next import next_told
+from stepwell.cli._text import escaped, failure_text, json_text, length, moment, say, shortened, table
+from stepwell.cli._tree import drawn, signs_for, steps_of
 
-__all__ = ["list_executions", "show_execution"]
+__all__ = ["family", "list_executions", "show_execution"]
+
+_GENERATIONS: Final = 3
+_CHILDREN: Final = 20
+_ENTRIES: Final = 2_000
 
 
 async def list_executions(database: Path, *, statuses: Sequence[str] | None, limit: int, as_json: bool) -> int:
@@ -36,36 +45,53 @@ async def list_executions(database: Path, *, statuses: Sequence[str] | None, lim
 
 
 async def show_execution(database: Path, id: str, *, as_json: bool) -> int:
-    """Print an execution, its steps, and the command to type next where it waits for a signal."""
+    """Print an execution as a tree with its children, and what to type next."""
     async with existing(database) as storage, Engine(storage) as engine:
         execution = await engine.get(id)
+        children = {} if as_json else await family(engine, execution)
+        reason = await _reason(engine, execution)
     if as_json:
         print(json_text(execution))
         return 0
-    for line in table(_header(execution)):
+    now, signs = datetime.now(UTC), signs_for(sys.stdout.encoding)
+    for line in table(_header(execution, now)):
         say(line)
     if execution.steps:
         say()
-        rows = [("STEP", "STATUS", "ATTEMPTS", "TOOK", "OUTPUT OR ERROR"), *map(_step, execution.steps.values())]
-        for line in table(rows):
+        for line in drawn(list(steps_of(execution, children, now=now, signs=signs, outputs=True))):
             say(line)
-    if (waiting := awaited_step(execution)) is not None:
-        payload = '{"approved": true}' if execution.workflow == "import_airports" else "JSON"
-        say()
-        say(f"It waits for a signal: {command('stepwell', 'signal', *options_of(database), id, waiting, payload)}")
+    say()
+    for line in next_told(execution, database, now=now, reason=reason):
+        say(line)
     return 0
 
 
-def awaited_step(execution: Execution) -> str | None:
-    """Return the wait at which an execution stands; None if it stands elsewhere."""
-    step = execution.steps.get(execution.current_step or "")
-    if execution.status is not Status.SUSPENDED or step is None or step.child is not None:
-        return None
-    return step.name
+async def family(engine: Engine, execution: Execution) -> dict[str, Execution]:
+    """Return the children of an execution and theirs, by id: three generations and twenty children at most."""
+    found: dict[str, Execution] = {}
+    parents = [execution]
+    for _ in range(_GENERATIONS):
+        ids = [step.child for parent in parents for step in parent.steps.values() if step.child is not None]
+        children: list[Execution] = []
+        for id in ids[: _CHILDREN - len(found)]:
+            with suppress(ExecutionNotFound):  # deleted since
+                children.append(await engine.get(id))
+        found |= {child.id: child for child in children}
+        parents = children
+    return found
 
 
-def _header(execution: Execution) -> list[tuple[str, str]]:
-    now = datetime.now(UTC)
+async def _reason(engine: Engine, execution: Execution) -> str:
+    """Return why an execution was cancelled; nothing for one that wasn't."""
+    if execution.status is not Status.CANCELLED:
+        return ""
+    after = max(execution.revision - _ENTRIES, 0)  # signals that were discarded with it come after it
+    entries = await engine.journal(execution.id, after=after, limit=_ENTRIES)
+    ending = next((entry for entry in reversed(entries) if entry.kind == "execution.cancelled"), None)
+    return ending.value if ending is not None and isinstance(ending.value, str) else ""
+
+
+def _header(execution: Execution, now: datetime) -> list[tuple[str, str]]:
     step = f" at step {execution.current_step}" if execution.current_step else ""
     rows = [
         ("execution", execution.id),
@@ -80,6 +106,8 @@ def _header(execution: Execution) -> list[tuple[str, str]]:
         rows.append(("due", moment(execution.due_at)))
     if execution.worker is not None:
         rows.append(("worker", execution.worker))
+    if execution.parent is not None:
+        rows.append(("parent", execution.parent))
     if execution.tags:
         rows.append(("tags", ", ".join(execution.tags)))
     rows.append(("input", shortened(execution.input, 100)))
@@ -88,19 +116,6 @@ def _header(execution: Execution) -> list[tuple[str, str]]:
     if execution.error is not None:
         rows.append(("error", _error(execution.error, 200)))
     return [(name, escaped(text)) for name, text in rows]
-
-
-def _step(step: StepState) -> tuple[str, ...]:
-    took = "-"
-    if step.started_at is not None and step.ended_at is not None:
-        took = length((step.ended_at - step.started_at).total_seconds())
-    about = ""
-    if step.error is not None:
-        about = _error(step.error, 60)
-    elif step.output is not None:
-        about = shortened(step.output)
-    route = "" if step.route is None or step.route == "next" else f"{escaped(step.route)}: "
-    return (step.name, step.status, str(step.attempts), took, f"{route}{about}" or "-")
 
 
 def _error(error: object, width: int) -> str:

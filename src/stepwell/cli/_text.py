@@ -19,6 +19,7 @@ __all__ = [
     "command",
     "escaped",
     "failure_text",
+    "folded_command",
     "json_text",
     "length",
     "moment",
@@ -96,6 +97,25 @@ def moment(time: datetime) -> str:
 def command(*words: str) -> str:
     """Return a command line as it can be pasted into this platform's shell."""
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def folded_command(words: Sequence[str], width: int) -> list[str]:
+    r"""Return a command line as lines of at most *width* columns, where its words let it; it can be pasted as it is.
+
+    >>> folded_command(["stepwell", "show", "refund-1"], 20)
+    ['stepwell show \\', '  refund-1']
+    """
+    if sys.platform == "win32":  # its shells disagree about how a line goes on
+        return [command(*words)]
+    lines = [""]
+    for word in map(shlex.quote, words):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if len(lines[-1]) > 2 and len(longer) > width - 2:
+            lines[-1] += " \\"
+            lines.append(f"  {word}")
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:

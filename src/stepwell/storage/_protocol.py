@@ -31,21 +31,21 @@ Capability = tuple[str, str]
 """A workflow's name and version, as a worker can run it."""
 
 
-class Lease(Struct, frozen=True):
+class Lease(Struct, frozen=True, gc=False):
     """The right to run one execution, as one worker holds it."""
 
     id: str
     token: int
 
 
-class Claims(Struct, frozen=True):
+class Claims(Struct, frozen=True, gc=False):
     """What a claim brought: executions now leased to the worker, and which of those it held are its own no more."""
 
     claimed: tuple[Stored, ...] = ()
     lost: tuple[Lease, ...] = ()
 
 
-class Renewal(Struct, frozen=True):
+class Renewal(Struct, frozen=True, gc=False):
     """What a renewal found: leases that are the worker's no more, and leases of the worker that it didn't name."""
 
     lost: tuple[Lease, ...] = ()

@@ -12,6 +12,7 @@ from typing import Any, Final, assert_never
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stepwell._model import TERMINAL, Change, Deposit, Entry, SignalState, Status, Unit, Wake
 from stepwell.storage._protocol import StorageError
@@ -39,6 +40,14 @@ _CHANGE: Final = update(
     key=("id", "revision"),
     index="executions_id",
 )
+_GO_ON: Final = update(
+    "executions",
+    ("step", "visit", "attempt", "revision", "timer_at", "pausing", "updated_at"),
+    key=("id", "revision"),
+    index="executions_id",
+)
+"""For a Change that goes on under its lease: it names no column of an index, and each index that it spares is a page
+less to rewrite."""
 _WAKE: Final = update("executions", ("revision", "due_at", "updated_at"), key=("id", "revision"), index="executions_id")
 _DEPOSIT: Final = update("executions", ("signals", "due_at"), key=("id", "signals"), index="executions_id")
 _JOURNAL: Final = insert(
@@ -51,10 +60,10 @@ _JOURNAL: Final = insert(
 _SIGNAL: Final = insert("signals", ("execution_id", "id", "position", "step", "payload", "state", "at"))
 _MARK: Final = update("signals", ("state",), key=("execution_id", "id"))
 
-_ORDER: Final = (_CREATE, _INPUT, _CHANGE, _WAKE, _DEPOSIT, _JOURNAL, _SIGNAL, _MARK)
+_ORDER: Final = (_CREATE, _INPUT, _CHANGE, _GO_ON, _WAKE, _DEPOSIT, _JOURNAL, _SIGNAL, _MARK)
 
 _STANDINGS: Final = """
-    SELECT json_group_array(json_array(id, revision, signals, status, step, due_at, timer_at))
+    SELECT json_group_array(json_array(id, revision, signals, status, step, due_at, timer_at, token, worker))
       FROM executions INDEXED BY executions_id
      WHERE id IN (SELECT value FROM json_each(?))
 """
@@ -64,23 +73,29 @@ _TAKEN: Final = """
      WHERE signals.execution_id = json_extract(sent.value, '$[0]') AND signals.id = json_extract(sent.value, '$[1]')
 """
 
-_FOUND: Final = msgspec.json.Decoder(list[tuple[str, int, int, str, str | None, int | None, int | None]])
 
 _ENDED: Final = frozenset(status.value for status in TERMINAL)
+_RUNNING: Final = Status.RUNNING.value
 _SUSPENDED: Final = Status.SUSPENDED.value
 
 _Write = tuple[Many, tuple[Any, ...]]
 
 
-class _Standing(Struct, frozen=True):
-    """What the guards look at, and what stays where a Change leaves it alone."""
+class _Standing(Struct, frozen=True, array_like=True, gc=False):
+    """What the guards look at, and what stays where a Change leaves it alone; read as `_STANDINGS` tells it."""
 
+    id: str
     revision: int
     signals: int
     status: str
     step: str | None
     due_at: int | None
     timer_at: int | None
+    token: int
+    worker: str | None
+
+
+_FOUND: Final = msgspec.json.Decoder(list[_Standing])
 
 
 def commit(connection: sqlite3.Connection, units: Sequence[Unit], now: int) -> list[bool]:
@@ -163,20 +178,23 @@ class _Plan:
             searched = (row.parent, json(row.tags), json(row.metadata))
             writes.append((_CREATE, (*identity, *stands, 0, *searched, *outcome, now, now, ended_at)))
             writes.append((_INPUT, (row.id, row.input)))
+        elif _goes_on(change, before):
+            goes_on = (row.step, row.visit, row.attempt, after, timer_at, row.pausing, now)
+            writes.append((_GO_ON, (*goes_on, row.id, revision)))
         else:
             writes.append((_CHANGE, (*stands, *outcome, now, ended_at, row.id, revision)))
         for seq, entry in enumerate(change.entries, revision + 1):
             writes.append((_JOURNAL, _line(row.id, seq, entry, change.id, now)))
         writes.extend((_MARK, (SignalState.USED.value, row.id, signal)) for signal in change.uses)
         writes.extend((_MARK, (SignalState.DISCARDED.value, row.id, signal)) for signal in change.discards)
-        return _Standing(after, signals, status, row.step, due_at, timer_at)
+        return _Standing(row.id, after, signals, status, row.step, due_at, timer_at, row.token, row.worker)
 
     def _wake(self, wake: Wake, before: _Standing, writes: list[_Write]) -> _Standing:
         revision = before.revision + 1
         due_at = self._now if before.status == _SUSPENDED else before.due_at
         writes.append((_WAKE, (revision, due_at, self._now, wake.id, before.revision)))
         writes.append((_JOURNAL, _line(wake.id, revision, wake.entry, wake.entry.change, self._now)))
-        return _Standing(revision, before.signals, before.status, before.step, due_at, before.timer_at)
+        return replace(before, revision=revision, due_at=due_at)
 
     def _deposit(self, deposit: Deposit, before: _Standing | None, writes: list[_Write]) -> _Standing | None:
         if before is None or before.status in _ENDED or before.signals != deposit.expects:
@@ -191,7 +209,20 @@ class _Plan:
         state = SignalState.PENDING.value
         writes.append((_DEPOSIT, (signals, due_at, deposit.id, before.signals)))
         writes.append((_SIGNAL, (deposit.id, signal.id, signals, signal.step, signal.payload, state, self._now)))
-        return _Standing(before.revision, signals, before.status, before.step, due_at, before.timer_at)
+        return replace(before, signals=signals, due_at=due_at)
+
+
+def _goes_on(change: Change, before: _Standing) -> bool:
+    """Tell whether the row stays running, under the same lease. Whoever runs has no output and no error yet."""
+    row = change.row
+    return (
+        change.due is None
+        and row.status is Status.RUNNING
+        and before.status == _RUNNING
+        and (row.token, row.worker) == (before.token, before.worker)
+        and row.output is None
+        and row.error is None
+    )
 
 
 def _line(id: str, seq: int, entry: Entry, change: str, now: int) -> tuple[Any, ...]:
@@ -215,10 +246,7 @@ def _line(id: str, seq: int, entry: Entry, change: str, now: int) -> tuple[Any, 
 def _standings(connection: sqlite3.Connection, units: Iterable[Unit]) -> dict[str, _Standing]:
     ids = [part.row.id if isinstance(part, Change) else part.id for unit in units for part in unit]
     (found,) = connection.execute(_STANDINGS, (json(ids),)).fetchone()
-    return {
-        id: _Standing(revision, signals, status, step, due_at, timer_at)
-        for id, revision, signals, status, step, due_at, timer_at in _FOUND.decode(found)
-    }
+    return {standing.id: standing for standing in _FOUND.decode(found)}
 
 
 def _taken(connection: sqlite3.Connection, units: Iterable[Unit]) -> set[tuple[str, str]]:

@@ -49,6 +49,17 @@ STORED: Final = f"""
 """  # noqa: S608 (made of the constants above)
 """All that is stored of the executions whose ids are given, thrice, as JSON: one statement, so as of one moment."""
 
+_MANY: Final = f"""
+    SELECT (SELECT json_group_array(json_array({EXECUTION}))
+              FROM executions INDEXED BY executions_id JOIN inputs ON inputs.execution_id = executions.id
+             WHERE executions.id IN (SELECT value FROM json_each(:ids))),
+           (SELECT json_group_array(json_array(execution_id, {ENTRY}))
+              FROM journal WHERE execution_id IN (SELECT value FROM json_each(:ids))),
+           (SELECT json_group_array(json_array(execution_id, {", ".join((*_SIGNAL, "position"))}))
+              FROM signals WHERE execution_id IN (SELECT value FROM json_each(:ids)))
+"""  # noqa: S608 (made of the constants above)
+"""The same in one row: the thread gives the interpreter away before each row, and waits to get it back."""
+
 JOURNAL: Final = f"""
     SELECT {ENTRY} FROM journal WHERE execution_id = ? AND seq > ? AND seq <= ? ORDER BY seq
 """  # noqa: S608 (made of the constants above)
@@ -59,6 +70,7 @@ _KIND: Final = {kind.value: kind for kind in Kind}
 _SIGNAL_STATE: Final = {state.value: state for state in SignalState}
 _TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
 _METADATA: Final = msgspec.json.Decoder(dict[str, Any])
+_LISTS: Final = msgspec.json.Decoder(list[list[Any]])
 
 
 def json(value: object) -> str:
@@ -112,21 +124,29 @@ def stored_by_id(records: Iterable[Sequence[Any]], now: int) -> dict[str, Stored
         elif part == "row":
             rows[id] = row(columns)
         else:
-            signal_id, step, payload, state, at, position = columns[:6]
-            signal = Signal(signal_id, step, payload, _SIGNAL_STATE[state], at)
-            signals.setdefault(id, []).append((position, signal))
-    return {
-        id: Stored(
-            row,
-            tuple(sorted(journals.get(id, ()), key=attrgetter("seq"))),
-            tuple(signal for _, signal in sorted(signals.get(id, ()), key=itemgetter(0))),
-            now,
-        )
-        for id, row in rows.items()
-    }
+            signals.setdefault(id, []).append((columns[5], _signal(columns)))
+    return {id: _stored(row, journals.get(id, []), signals.get(id, []), now) for id, row in rows.items()}
+
+
+def _signal(columns: Sequence[Any]) -> Signal:
+    id, step, payload, state, at = columns[:5]
+    return Signal(id, step, payload, _SIGNAL_STATE[state], at)
+
+
+def _stored(row: Row, entries: list[Entry], signals: list[tuple[int, Signal]], now: int) -> Stored:
+    entries.sort(key=attrgetter("seq"))
+    signals.sort(key=itemgetter(0))
+    return Stored(row, tuple(entries), tuple(signal for _, signal in signals), now)
 
 
 def stored_all(connection: sqlite3.Connection, ids: Sequence[str], now: int) -> tuple[Stored, ...]:
     """Read the executions with these *ids*, all of which exist, in this order."""
-    found = stored_by_id(connection.execute(STORED, (json(ids),) * 3).fetchall(), now)
-    return tuple(found[id] for id in ids)
+    executions, journal, signals = connection.execute(_MANY, {"ids": json(ids)}).fetchone()
+    rows = {columns[0]: row(columns) for columns in _LISTS.decode(executions)}
+    entries: dict[str, list[Entry]] = {id: [] for id in ids}
+    for id, *columns in _LISTS.decode(journal):
+        entries[id].append(entry(columns))
+    accepted: dict[str, list[tuple[int, Signal]]] = {id: [] for id in ids}
+    for id, *columns, position in _LISTS.decode(signals):
+        accepted[id].append((position, _signal(columns)))
+    return tuple(_stored(rows[id], entries[id], accepted[id], now) for id in ids)

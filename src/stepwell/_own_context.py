@@ -1,0 +1,48 @@
+"""A call in a context of its own: what a handler sets in context variables ends with the call.
+
+The task stays the same. A task of its own for each call would do this too, at half the cost of a step (measured: 45 of
+108 µs); one for each claimed execution is enough against the rest of what user code may do to the task it runs in.
+"""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from types import coroutine
+from typing import TYPE_CHECKING, Any
+
+from stepwell._interrupts import exposed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
+
+__all__ = ["call_in_own_context"]
+
+
+async def call_in_own_context(function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> Any:
+    """Return what the function returns, or raise what it raises; Ctrl-C may strike in it."""
+    return await _driven(_called(function, arguments))
+
+
+async def _called(function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> Any:
+    return await function(*arguments)
+
+
+@coroutine
+def _driven(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Do what `await work` does (PEP 380), each piece between two waits in a copy of the context of now."""
+    run = copy_context().run
+    step: Callable[[Any], Any] = work.send
+    given: Any = None
+    while True:
+        try:
+            wish = exposed(run, step, given)
+        except StopIteration as end:
+            return end.value
+        try:
+            given = yield wish
+            step = work.send
+        except GeneratorExit:
+            run(work.close)
+            raise
+        except BaseException as error:  # thrown in by the event loop, for the handler
+            step, given = work.throw, error

@@ -1,0 +1,187 @@
+"""How high each item stands: near its neighbours, in the order of its column, and clear of those above and below.
+
+Columns are swept to and fro. In each, the heights that lie nearest to what the items want and keep their distances are
+an isotonic regression once the distances are taken off; pooling adjacent violators (Ayer et al. 1955) finds it in
+linear time. At the end what stands almost level with its neighbour is set level with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+__all__ = ["heights"]
+
+_SWEEPS: Final = 8
+_FEW_SWEEPS: Final = 4
+_SMALL: Final = 1_500
+_LEVEL: Final = 14
+"""how far off a level an item is set level all the same, in pixels"""
+_FAR: Final = 1 << 60
+_STRAIGHT: Final = 4.0
+"""how much more an edge in passing insists on its height than a step does"""
+_LOOSE: Final = 0.1
+"""how much a label from which a detour begins does, or what has no neighbours on a side"""
+
+Lists = list[list[int]]
+
+
+def heights(
+    columns: Sequence[Sequence[int]],
+    pulls: tuple[Lists, Lists],
+    rooms: tuple[Sequence[int], Sequence[int]],
+    *,
+    steps: int,
+    chains: Sequence[Sequence[int]],
+) -> list[int]:
+    """Return each item's height in pixels, downwards; *rooms* are what it needs above and below.
+
+    *pulls* are, on the left and on the right, those with which it should be level. Items up to *steps* are steps, the
+    others edges in passing; each of the *chains* is such an edge, from step to step.
+    """
+    left, right = pulls
+    above, below = rooms
+    filled = [column for column in columns if column]
+    where = [0.0] * len(left)
+    offsets = [_offsets(column, above, below) for column in filled]
+    for column, offset in zip(filled, offsets, strict=True):
+        middle = offset[-1] / 2
+        for item, place in zip(column, offset, strict=True):
+            where[item] = place - middle
+    weights = [1.0 if item < steps else _STRAIGHT if right[item] else _LOOSE for item in range(len(left))]
+    # In the end an edge in passing is level with what comes next: it swings over once, right beside its source.
+    both = [
+        (after or before) if item >= steps else before + after
+        for item, (before, after) in enumerate(zip(left, right, strict=True))
+    ]
+    sweeps = _SWEEPS if len(left) <= _SMALL else _FEW_SWEEPS
+    pairs = list(zip(filled, offsets, strict=True))
+    for sweep in range(sweeps):
+        sides = both if sweep >= sweeps - 2 else left if sweep % 2 == 0 else right
+        for column, offset in pairs if sweep % 2 == 0 else reversed(pairs):
+            _settle(column, offset, sides, where, weights)
+    found = [round(height) for height in where]
+    _keep_apart(filled, found, above, below)
+    room = _Room(filled, found, above, below)
+    _level(filled, left, room)
+    _level(filled[::-1], right, room)
+    _straighten(chains, room)
+    _straighten(chains[::-1], room)  # with the room that the first time has made
+    return found
+
+
+def _offsets(column: Sequence[int], above: Sequence[int], below: Sequence[int]) -> list[int]:
+    """Return how far down each item stands if they are stacked without any room to spare."""
+    place = 0
+    offsets = [0]
+    for upper, lower in pairwise(column):
+        place += below[upper] + above[lower]
+        offsets.append(place)
+    return offsets
+
+
+def _settle(
+    column: Sequence[int], offsets: Sequence[int], sides: Lists, where: list[float], weights: Sequence[float]
+) -> None:
+    """Move a column's items as near to their neighbours as their order and their distances let them."""
+    if len(column) == 1:
+        item = column[0]
+        if others := sides[item]:
+            where[item] = _middle(others, where)
+        return
+    means: list[float] = []
+    masses: list[float] = []
+    sizes: list[int] = []
+    for item, offset in zip(column, offsets, strict=True):
+        others = sides[item]
+        if len(others) == 1:
+            mean, mass = where[others[0]] - offset, weights[item]
+        elif others:
+            mean, mass = _middle(others, where) - offset, weights[item]
+        else:
+            mean, mass = where[item] - offset, _LOOSE
+        size = 1
+        while means and means[-1] > mean:
+            total = masses[-1] + mass
+            mean = (means.pop() * masses[-1] + mean * mass) / total
+            masses.pop()
+            mass = total
+            size += sizes.pop()
+        means.append(mean)
+        masses.append(mass)
+        sizes.append(size)
+    place = 0
+    for mean, size in zip(means, sizes, strict=True):
+        for number in range(place, place + size):
+            where[column[number]] = mean + offsets[number]
+        place += size
+
+
+def _middle(others: Sequence[int], where: Sequence[float]) -> float:
+    """Return the middle between the highest and the lowest neighbour but for the median where their number is odd."""
+    found = sorted([where[other] for other in others])
+    half = len(found) // 2
+    return found[half] if len(found) % 2 else (found[half - 1] + found[half]) / 2
+
+
+def _keep_apart(columns: Sequence[Sequence[int]], found: list[int], above: Sequence[int], below: Sequence[int]) -> None:
+    """Make up for what rounding took."""
+    for column in columns:
+        for upper, lower in pairwise(column):
+            found[lower] = max(found[lower], found[upper] + below[upper] + above[lower])
+
+
+class _Room:
+    """How far an item can move between those above and below it."""
+
+    def __init__(
+        self, columns: Sequence[Sequence[int]], found: list[int], above: Sequence[int], below: Sequence[int]
+    ) -> None:
+        self.found = found
+        self.above = above
+        self.below = below
+        self.upper = [-1] * len(found)
+        self.lower = [-1] * len(found)
+        for column in columns:
+            for upper, lower in pairwise(column):
+                self.upper[lower], self.lower[upper] = upper, lower
+
+    def highest(self, item: int) -> int:
+        upper = self.upper[item]
+        return -_FAR if upper < 0 else self.found[upper] + self.below[upper] + self.above[item]
+
+    def lowest(self, item: int) -> int:
+        lower = self.lower[item]
+        return _FAR if lower < 0 else self.found[lower] - self.above[lower] - self.below[item]
+
+
+def _level(columns: Sequence[Sequence[int]], sides: Lists, room: _Room) -> None:
+    """Set items level with the neighbour that they almost are level with, where there is room."""
+    found = room.found
+    for column in columns:
+        for item in column:
+            height = found[item]
+            others = [found[other] for other in sides[item]]
+            if not others or height in others:
+                continue
+            nearest = min(others, key=lambda other: (abs(other - height), other))
+            if abs(nearest - height) <= _LEVEL and room.highest(item) <= nearest <= room.lowest(item):
+                found[item] = nearest
+
+
+def _straighten(chains: Sequence[Sequence[int]], room: _Room) -> None:
+    """Give all that an edge passes one height, where there is room: best that of its target or of its source."""
+    found = room.found
+    for chain in chains:
+        inner = chain[1:-1]
+        now = {found[item] for item in inner}
+        target, source = found[chain[-1]], found[chain[0]]
+        if not inner or (len(now) == 1 and (target in now or source in now)):
+            continue
+        highest, lowest = max(map(room.highest, inner)), min(map(room.lowest, inner))
+        if highest <= lowest:
+            is_level = highest <= source <= lowest and not highest <= target <= lowest
+            height = source if is_level else max(highest, min(lowest, target))
+            for item in inner:
+                found[item] = height

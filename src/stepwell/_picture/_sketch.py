@@ -1,0 +1,86 @@
+"""A graph whose texts are broken into lines and measured, and laid out: all that a writer of pictures needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from stepwell._graph import Graph, GraphNode, StepKind
+from stepwell._picture._layers import Link
+from stepwell._picture._layout import Layout, laid_out
+from stepwell._picture._shapes import Block, block_around
+from stepwell._picture._style import FONT_SIZE, SMALL
+from stepwell._picture._text import lines_of, width
+from stepwell._picture._wording import worded
+
+if TYPE_CHECKING:
+    from stepwell._picture._overlay import Overlay, StepMark
+
+__all__ = ["LINE", "SMALL_LINE", "Sketch", "sketched"]
+
+LINE: Final = 17
+SMALL_LINE: Final = 14
+_ROOM: Final = 156
+_DECISION_ROOM: Final = 112
+_LINES: Final = 4
+_LABEL_ROOM: Final = 150
+_LABEL_LINES: Final = 3
+_LABEL_GAP: Final = 3
+_LABEL_ENDS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """The pieces of a picture; steps and edges are in the order of the graph's."""
+
+    graph: Graph
+    marks: list[StepMark | None]
+    is_marked: bool
+    """whether an execution is shown"""
+    lines: list[tuple[str, ...]]
+    """of each step's label"""
+    blocks: list[Block]
+    labels: list[tuple[str, ...]]
+    """the lines of each edge's label"""
+    links: list[Link]
+    taken: list[int]
+    """how often each edge was"""
+    layout: Layout
+
+
+def sketched(graph: Graph, overlay: Overlay | None) -> Sketch:
+    """Measure and lay out a graph, and what is shown of an execution."""
+    marks = [None if overlay is None else overlay.steps.get(node.name) for node in graph.nodes]
+    lines = [_lines(node) for node in graph.nodes]
+    blocks = [_block(*given) for given in zip(graph.nodes, lines, marks, strict=True)]
+    numbers = {node.name: number for number, node in enumerate(graph.nodes)}
+    labels: list[tuple[str, ...]] = []
+    links: list[Link] = []
+    taken: list[int] = []
+    for edge in graph.edges:
+        source = numbers[edge.source]
+        text, is_dashed = worded(graph.nodes[source].kind, edge.label)
+        count = 0 if overlay is None else overlay.taken.get((edge.source, edge.label), 0)
+        if count > 1:
+            text = f"{text} \u00d7{count}".lstrip()
+        label = lines_of(text, SMALL, _LABEL_ROOM, _LABEL_LINES) if text else ()
+        across = max(width(line, SMALL) for line in label) + _LABEL_ENDS if label else 0
+        rise = len(label) * SMALL_LINE + _LABEL_GAP if label else 0
+        links.append(Link(source, numbers[edge.target], across, rise, is_dashed))
+        labels.append(label)
+        taken.append(count)
+    layout = laid_out(blocks, numbers[graph.start], links)
+    return Sketch(graph, marks, overlay is not None, lines, blocks, labels, links, taken, layout)
+
+
+def _lines(node: GraphNode) -> tuple[str, ...]:
+    room = _DECISION_ROOM if node.kind is StepKind.DECISION else _ROOM
+    return lines_of(node.label, FONT_SIZE, room, _LINES)
+
+
+def _block(node: GraphNode, lines: Sequence[str], mark: StepMark | None) -> Block:
+    across, down = max(width(line, FONT_SIZE) for line in lines), LINE * len(lines)
+    if mark is not None and mark.note:
+        across, down = max(across, width(mark.note, SMALL)), down + SMALL_LINE
+    return block_around(node.kind, across, down)

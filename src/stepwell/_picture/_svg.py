@@ -1,0 +1,176 @@
+"""A graph as an SVG file of its own: no script, no reference to anything outside, no text of a user as markup."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from stepwell._graph import Graph, GraphNode, StepKind
+from stepwell._picture._overlay import Mark, Overlay, StepMark
+from stepwell._picture._shapes import Block, outline
+from stepwell._picture._sketch import LINE, SMALL_LINE, Sketch, sketched
+from stepwell._picture._style import FONT_SIZE, style
+from stepwell._picture._text import cut, for_xml
+
+if TYPE_CHECKING:
+    from stepwell._picture._wires import Point, Wire
+
+__all__ = ["svg"]
+
+_CORNER: Final = 6
+_TITLE: Final = 1000
+"""characters of a title or a description at most"""
+_DOT: Final = 6
+_RING: Final = 5
+_SIGNS: Final = {
+    Mark.DONE: "m-3.5 0 2.5 3 4.5-6",
+    Mark.ACTIVE: "m-2-3.5 5 3.5-5 3.5z",
+    Mark.HELD: "m-2-3v6m4-6v6",
+    Mark.FAILED: "m-3-3 6 6m0-6-6 6",
+    Mark.CANCELLED: "m-3.5 0h7",
+}
+
+
+def svg(graph: Graph, overlay: Overlay | None = None) -> str:
+    """Return the picture of a graph, and of how one execution stands in it, as the text of an SVG file.
+
+    Steps stand from left to right; each kind has a shape of its own. A dashed edge is taken when something went wrong
+    or took too long. The same graph always gives the same text.
+    """
+    sketch = sketched(graph, overlay)
+    width, height = sketch.layout.width, sketch.layout.height
+    edges = sorted(range(len(sketch.links)), key=lambda number: sketch.taken[number] > 0)  # what was taken lies on top
+    drawn = "\n".join(
+        [
+            f'<rect class="b" width="{width}" height="{height}" rx="8"/>',
+            _start(*sketch.layout.start, is_taken=any(sketch.marks)),
+            *(_edge(sketch, number) for number in edges),
+            *(_node(sketch, number) for number in range(len(sketch.blocks))),
+        ]
+    )
+    title, description = _described(graph, overlay)
+    id = "sw" + hashlib.sha256(f"{title}\n{description}\n{drawn}".encode()).hexdigest()[:10]
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    role = f'role="img" aria-labelledby="{id}t" aria-describedby="{id}d"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" id="{id}" {size} {role}>\n'
+        f'<title id="{id}t">{title}</title>\n<desc id="{id}d">{description}</desc>\n'
+        f"<style>{style(id, is_marked=sketch.is_marked)}</style>\n{drawn}\n</svg>\n"
+    )
+
+
+def _described(graph: Graph, overlay: Overlay | None) -> tuple[str, str]:
+    count = len(graph.nodes)
+    parts = [cut(graph.description, _TITLE)] if graph.description else []
+    parts.append(f"{count} step{'s' if count > 1 else ''}, from {graph.start}.")
+    parts += [overlay.summary] if overlay is not None else []
+    title = f"Workflow {graph.label}, version {graph.version}"
+    return for_xml(cut(title, _TITLE)), for_xml(" ".join(parts))
+
+
+def _start(dot: Point, end: Point, *, is_taken: bool) -> str:
+    x, y = dot
+    line = f'<g class="e{" t" * is_taken}"><path d="M{x} {y}H{end[0] - _CORNER}"/>{_arrow(end)}</g>'
+    return f'<circle class="s" cx="{x}" cy="{y}" r="{_DOT}"/>\n{line}'
+
+
+def _arrow(tip: Point) -> str:
+    return f'<path class="a" d="M{tip[0]} {tip[1]}l-8-4v8z"/>'
+
+
+def _edge(sketch: Sketch, number: int) -> str:
+    edge, wire, count = sketch.graph.edges[number], sketch.layout.wires[number], sketch.taken[number]
+    names = "e" + " d" * sketch.links[number].is_dashed + " t" * (count > 0)
+    told = f"{edge.source} → {edge.target}: {edge.label}"
+    if count:
+        told += f", taken {'once' if count == 1 else f'{count} times'}"
+    label = ""
+    if wire.label is not None:
+        x, y = wire.label
+        lines = sketch.labels[number]
+        y -= 5 + SMALL_LINE * (len(lines) - 1)
+        label = "".join(
+            f'<text x="{x + 2}" y="{y + SMALL_LINE * place}">{for_xml(line)}</text>' for place, line in enumerate(lines)
+        )
+    title = for_xml(cut(told, _TITLE))
+    return f'<g class="{names}"><title>{title}</title><path d="{_path(wire)}"/>{_arrow(wire.points[-1])}{label}</g>'
+
+
+def _path(wire: Wire) -> str:
+    """Return the data of a path: swung where both coordinates change, else straight with round corners.
+
+    It ends within the head of the arrow.
+    """
+    *points, (x, y) = wire.points
+    points.append((x - _CORNER, y))
+    x0, y0 = points[0]
+    parts = [f"M{x0} {y0}"]
+    for place in range(1, len(points)):
+        x, y = points[place]
+        if x != x0 and y != y0:
+            middle = (x0 + x) // 2
+            parts.append(f"C{middle} {y0} {middle} {y} {x} {y}")
+        else:
+            after = points[place + 1] if place + 1 < len(points) else (x, y)
+            parts.append(_straight(x - x0, y - y0, (x, y), after))
+        x0, y0 = x, y
+    return "".join(parts)
+
+
+def _straight(across: int, down: int, corner: Point, after: Point) -> str:
+    """Return a straight line to a point, which becomes a round corner if another at a right angle follows."""
+    x, y = corner
+    on, off = after[0] - x, after[1] - y
+    if (across and on) or (down and off) or on == off:
+        return f"H{x}" if across else f"V{y}"
+    radius = min(_CORNER, abs(across + down) // 2, abs(on + off) // 2)
+    in_x, in_y = radius * _sign_of(across), radius * _sign_of(down)
+    to = f"H{x - in_x}" if across else f"V{y - in_y}"
+    return f"{to}q{in_x} {in_y} {in_x + radius * _sign_of(on)} {in_y + radius * _sign_of(off)}"
+
+
+def _sign_of(number: int) -> int:
+    return (number > 0) - (number < 0)
+
+
+def _node(sketch: Sketch, number: int) -> str:
+    node, block, mark = sketch.graph.nodes[number], sketch.blocks[number], sketch.marks[number]
+    x, y = sketch.layout.middles[number]
+    left, top = x - block.width // 2, y - block.height // 2
+    kind = node.kind if not sketch.is_marked else "u" if mark is None else mark.mark
+    parts = [f'<g class="n {kind}"><title>{_told(node, mark)}</title>']
+    if mark is not None and mark.is_current:
+        around = Block(block.kind, block.width + 2 * _RING, block.height + 2 * _RING)
+        parts.append(f'<g class="r">{outline(around, left - _RING, top - _RING)}</g>')
+    parts.append(outline(block, left, top))
+    note = "" if mark is None else mark.note
+    lines = sketch.lines[number]
+    baseline = y - (LINE * len(lines) + (SMALL_LINE if note else 0)) // 2 + FONT_SIZE
+    for line in lines:
+        parts.append(f'<text x="{x}" y="{baseline}">{for_xml(line)}</text>')
+        baseline += LINE
+    if note:
+        parts.append(f'<text class="m" x="{x}" y="{baseline - 2}">{for_xml(note)}</text>')
+    if mark is not None:
+        # A rhombus has no corner at the upper right.
+        at = x if block.kind is StepKind.DECISION else left + block.width - 5
+        parts.append(f'<circle class="c" cx="{at}" cy="{top}" r="8"/>')
+        parts.append(f'<path class="g" d="M{at} {top}{_SIGNS[mark.mark]}"/>')
+    return "".join(parts) + "</g>"
+
+
+def _told(node: GraphNode, mark: StepMark | None) -> str:
+    """Return a step's title: what it is, what it is for, what bounds it, and what became of it."""
+    named = node.label if node.label == node.name else f"{node.label} [{node.name}]"
+    facts = [f"{named} ({node.kind})"]
+    if node.description:
+        facts.append(node.description)
+    if node.retry is not None and node.retry.max_attempts > 1:
+        facts.append(f"up to {node.retry.max_attempts} attempts")
+    if isinstance(node.timeout, float | int):
+        facts.append(f"timeout {node.timeout:g} s")
+    if node.max_visits > 1:
+        facts.append(f"up to {node.max_visits} visits")
+    if mark is not None:
+        facts.insert(1, mark.detail)
+    return for_xml(cut(" · ".join(facts), _TITLE))
