@@ -125,6 +125,13 @@ def imports(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def bench(session: nox.Session) -> None:
+    """Measure on this machine; `nox -s bench -- --quick` only sees that it works. See benchmarks/README.md."""
+    session.install(".[all]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(python=NEWEST)
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error."""
     session.install("-e", ".[all]", *groups("docs"))
