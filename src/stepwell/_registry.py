@@ -70,12 +70,17 @@ class Registry:
         self._unpublished = dict(self.programs)
         self._publishing = anyio.Lock()
 
+    @property
+    def has_news(self) -> bool:
+        """Whether the storage doesn't know every workflow yet."""
+        return bool(self._unpublished) or self._publishing.locked()
+
     async def publish(self, storage: Storage) -> list[DefinitionChanged]:
         """Make the storage know what was added since; return the errors of what it refuses, which can't be started.
 
         Refused is a definition of which live executions use another graph. The other workflows go on.
         """
-        if not self._unpublished and not self._publishing.locked():
+        if not self.has_news:
             return []
         async with self._publishing:  # whoever comes meanwhile waits: nothing is started or claimed before it is known
             programs, self._unpublished = self._unpublished, {}

@@ -229,10 +229,11 @@ class Worker:
         """Claim as many executions as there are free slots; return whether there may be more that are due."""
         free = self._concurrency - self._running
         try:
-            with anyio.fail_after(_CLAIM_LIMIT):
-                for refused in await self._registry.publish(self._services.storage):
-                    self.trouble(str(refused))
-                await self._hand_back_lost_claims()
+            if self._registry.has_news or self._lost_claims:
+                with anyio.fail_after(_CLAIM_LIMIT):
+                    for refused in await self._registry.publish(self._services.storage):
+                        self.trouble(str(refused))
+                    await self._hand_back_lost_claims()
             claimed = await self._ask(free)
         except (StorageError, TimeoutError) as error:
             self._failures += 1

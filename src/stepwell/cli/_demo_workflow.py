@@ -12,6 +12,6 @@ from stepwell.cli._demo_refund import refund
 if TYPE_CHECKING:
     from stepwell import Workflow
 
-__all__ = ["DEMO_WORKFLOWS", "import_airports"]
+__all__ = ["DEMO_WORKFLOWS"]
 
 DEMO_WORKFLOWS: Final[list[Workflow[Any, Any]]] = [import_airports, refund, payment, fraud_check]
