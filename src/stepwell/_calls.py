@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 import anyio
 import anyio.lowlevel
 import msgspec
-from anyio import get_cancelled_exc_class
+from anyio import CancelScope, get_cancelled_exc_class
 
 from stepwell._codec import PayloadError
 from stepwell._context import Context
@@ -31,8 +32,6 @@ from stepwell._program import Failures, Outputs
 from stepwell._transition import Asked, Chose, Ended, HandedBack, Raised, Returned, Signalled
 
 if TYPE_CHECKING:
-    from anyio import CancelScope
-
     from stepwell._leases import Held
     from stepwell._limits import Limits
     from stepwell._model import Row, Signal
@@ -97,17 +96,27 @@ class Calls:
     def ride_along(self, ahead: State) -> Event:
         """Run a plain `def` decision or terminal whose outcome goes into the commit that arrives at it."""
         step = self._workflow.steps[ahead.row.step or ""]
+        value: Any = None
         try:
-            value = self._call_in_line(step, (self._context(ahead),))
-        except PayloadError as error:
-            return self._failed(step, error, "payload", is_final=True)
-        except get_cancelled_exc_class():
-            return self._failed(step, SpuriousCancellation(self._workflow.name, step.name), "cancellation")
-        except BaseException as error:
-            if _stops_the_worker(error):
-                raise
-            return self._failed(step, error, "error")
+            with CancelScope():  # noqa: ASYNC100 -- nothing is to be cancelled: leaving it shows what was left open
+                try:
+                    value = self._call_in_line(step, (self._context(ahead),))
+                except PayloadError as error:
+                    return self._failed(step, error, "payload", is_final=True)
+                except get_cancelled_exc_class():
+                    return self._failed(step, SpuriousCancellation(self._workflow.name, step.name), "cancellation")
+                except BaseException as error:
+                    if _stops_the_worker(error):
+                        raise
+                    return self._failed(step, error, "error")
+        except RuntimeError:
+            return self._left_open(step)
         return self._interpret(step, value, None)
+
+    def _left_open(self, step: Any) -> Raised:
+        """Our own scope can't be left, which is told by a RuntimeError: the handler left one open inside it."""
+        self.has_spoiled_task = self.has_open_scope = True
+        return self._failed(step, ScopeLeftOpen(self._workflow.name, step.name), "error")
 
     def _context(self, state: State) -> Context[Any]:
         row, history = state.row, state.history
@@ -171,8 +180,7 @@ class Calls:
                     if not limit.cancel_called:
                         return self._failed(step, error, "error")
         except RuntimeError:  # raised where our own scope is left: everything else was caught within
-            self.has_spoiled_task = self.has_open_scope = True
-            return self._failed(step, ScopeLeftOpen(self._workflow.name, step.name), "error")
+            return self._left_open(step)
         finally:
             held.step = None
             held.deadline = math.inf
@@ -188,7 +196,7 @@ class Calls:
     def _call_in_line(self, step: Any, arguments: tuple[Any, ...]) -> Any:
         began = anyio.current_time()
         try:
-            return exposed(step.function, *arguments)
+            return exposed(copy_context().run, step.function, *arguments)
         finally:
             took = anyio.current_time() - began
             if took > _SLOW_CALL:

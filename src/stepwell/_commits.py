@@ -49,14 +49,14 @@ class NotTrusted(Exception):  # not an error: the lease ran out before the unit 
 class _Pending:
     """A unit on its way."""
 
-    __slots__ = ("error", "holder", "ids", "is_committed", "is_sent", "is_settled", "round", "unit")
+    __slots__ = ("error", "holder", "ids", "is_committed", "is_sent", "is_settled", "told", "unit")
 
-    def __init__(self, unit: Unit, holder: Holder | None, round: anyio.Event) -> None:
+    def __init__(self, unit: Unit, holder: Holder | None, told: anyio.Event) -> None:
         self.unit = unit
         self.holder = holder
         self.ids = [item.row.id if isinstance(item, Change) else item.id for item in unit]
-        self.round = round
-        """set when the batch is through that this unit went with, or had to let pass; shared by all who gathered"""
+        self.told = told
+        """set when there may be news of this unit; shared by all that gathered, and replaced where it has to wait on"""
         self.is_sent = False
         self.is_settled = False
         self.is_committed = False
@@ -65,7 +65,7 @@ class _Pending:
     async def settled(self) -> None:
         """Wait until it is known what became of it."""
         while not self.is_settled:
-            await self.round.wait()
+            await self.told.wait()
 
     def settle(self, error: Exception | None) -> None:
         self.error = error
@@ -83,7 +83,7 @@ class Commits:
         self._committed = committed
         self._queue: deque[_Pending] = deque()
         self._gathered = anyio.Event()
-        self._round = anyio.Event()
+        self._told = anyio.Event()
         self._sending: list[_Pending] = []
         self._idle = anyio.Event()
         self._in_flight: set[str] | None = None
@@ -100,12 +100,12 @@ class Commits:
         """
         if self._closed is not None:
             raise self._closed
-        pending = _Pending(unit, holder, self._round)
+        pending = _Pending(unit, holder, self._told)
         self._queue.append(pending)
         self._gathered.set()
         try:
             while not pending.is_settled:
-                await pending.round.wait()
+                await pending.told.wait()
         except BaseException:
             if pending.is_sent:
                 with anyio.move_on_after(_LEAVE_LIMIT, shield=True):
@@ -124,12 +124,12 @@ class Commits:
                 self._idle.set()
                 self._gathered = anyio.Event()
                 await self._gathered.wait()
-            round, self._round = self._round, anyio.Event()
+            told, self._told = self._told, anyio.Event()
             self._sending, self._in_flight = self._take(), None
             for left in self._queue:
-                left.round = self._round
+                left.told = self._told
             await self._send(self._sending)
-            round.set()
+            told.set()
             self._sending, self._in_flight = [], None
             then, self._then = self._then, []
             for tell in then:
@@ -156,7 +156,7 @@ class Commits:
         self._closed = error
         for pending in (*self._queue, *self._sending):
             pending.settle(error)
-            pending.round.set()
+            pending.told.set()
         self._queue.clear()
 
     def _take(self) -> list[_Pending]:
@@ -198,8 +198,12 @@ class Commits:
             if len(batch) == 1:
                 self._fail(batch[0], error)
                 return
+            for pending in batch:  # each is told as soon as it is through
+                together, pending.told = pending.told, anyio.Event()
+                together.set()
             for pending in batch:  # one that can't be written must not take its neighbours along
                 await self._send_again(pending)
+                pending.told.set()
         else:
             for pending, is_committed in zip(batch, results, strict=True):
                 self._settle(pending, is_committed=is_committed)

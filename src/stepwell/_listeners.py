@@ -20,6 +20,7 @@ from anyio import WouldBlock, create_memory_object_stream, get_cancelled_exc_cla
 from stepwell._checks import InvalidArgument
 from stepwell._interrupts import exposed
 from stepwell._notices import EVENT_KINDS, Event, Lagged
+from stepwell._own_context import call_in_own_context
 
 if TYPE_CHECKING:
     from anyio.abc import ObjectReceiveStream
@@ -149,13 +150,17 @@ class Listeners:
         try:
             result = exposed(listener, event)
             if inspect.isawaitable(result):
-                await result
+                await call_in_own_context(_itself, (result,))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever a listener raises is its own business
             if isinstance(error, get_cancelled_exc_class()) and anyio.current_effective_deadline() == -math.inf:
                 raise
             logger.exception("stepwell: a listener for %s raised", event.kind)
+
+
+async def _itself(result: Awaitable[Any]) -> Any:
+    return await result
 
 
 def _known(kinds: Iterable[str]) -> frozenset[str]:

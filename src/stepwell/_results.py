@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -24,8 +25,9 @@ _MIN_PAUSE: Final = 0.05
 """seconds between two looks, however many hints there are"""
 _MAX_IDS: Final = 500
 """executions asked after in one query"""
-_MAX_OPEN: Final = 10_000
-"""executions that are remembered as open; of others, the storage is asked"""
+_FRESH: Final = 0.05
+"""seconds after its start in which an execution is taken to be open, unless this process hears otherwise"""
+_MAX_STARTED: Final = 10_000
 
 
 class _Waiting:
@@ -47,19 +49,19 @@ class Results:
         self._storage = storage
         self._wakeups = wakeups
         self._waiting: dict[str, _Waiting] = {}
-        self._open: dict[str, None] = {}
-        """executions that were started here and have not ended here, oldest first"""
+        self._started: dict[str, float] = {}
+        """when executions were started here, by the loop's clock, oldest first; without those that ended here"""
         self._asked = anyio.Event()
 
     def started(self, id: str) -> None:
-        """Note that it was created just now, so that nobody needs to look whether it has ended already."""
-        self._open[id] = None
-        if len(self._open) > _MAX_OPEN:
-            del self._open[next(iter(self._open))]
+        """Note that it was created just now: for a moment, nobody needs to look whether it has ended already."""
+        self._started[id] = anyio.current_time()
+        if len(self._started) > _MAX_STARTED:
+            del self._started[next(iter(self._started))]
 
     def ended(self, row: Row) -> None:
         """Tell those who wait that it ended."""
-        self._open.pop(row.id, None)
+        self._started.pop(row.id, None)
         waiting = self._waiting.get(row.id)
         if waiting is not None:
             waiting.row = row
@@ -70,7 +72,7 @@ class Results:
         waiting = self._waiting.setdefault(id, _Waiting())
         waiting.count += 1
         try:
-            if id not in self._open:
+            if anyio.current_time() - self._started.get(id, -math.inf) > _FRESH:
                 await self._look(id, waiting)
             self._asked.set()
             await waiting.ended.wait()

@@ -52,7 +52,7 @@ __all__ = ["Host", "Run", "Services"]
 
 _MAX_RIDERS: Final = 20
 _HAND_BACK_LIMIT: Final = 2.5
-"""seconds that a hand-back may take once the worker is told to go, after as much for a commit in flight"""
+"""seconds that a hand-back may take once it was asked for from outside, after as much for a commit in flight"""
 
 logger = logging.getLogger("stepwell")
 
@@ -98,7 +98,7 @@ class Host(Protocol):
 
 
 class _Spoiled(Exception):  # not an error: the way out of a task that a handler has spoiled
-    """What is in hand is to be committed, and the lease to be handed back."""
+    """What is in hand is to be committed and the lease handed back, so that another task goes on."""
 
 
 class _Gone(Exception):  # not an error: the way out of a run
@@ -149,11 +149,14 @@ class Run:
             pass
         except Exception as error:
             if self.has_spoiled_task:  # by now also a RuntimeError of the lease's scope, if one inside it is still open
-                await self._give_up()
+                await self._leave()
                 return
             held.end(Ending.LOST)  # left to lapse: claimed again, it counts against the crash budget
             logger.exception("stepwell: execution %s can't be run", held.id)
             self._host.trouble(f"{type(error).__name__}: {error}", held, self._row)
+        except anyio.get_cancelled_exc_class():
+            await self._leave()
+            raise
         except BaseException:
             await self._give_up()
             raise
@@ -161,9 +164,9 @@ class Run:
             self._host.lease_lost(held, self._row)
 
     async def _go_on(self) -> None:
-        if anyio.current_effective_deadline() == -math.inf:
-            await anyio.lowlevel.checkpoint()  # begin nothing for a worker that is on its way out
         while self._row.status is Status.RUNNING:
+            if anyio.current_effective_deadline() == -math.inf:
+                await anyio.lowlevel.checkpoint()  # begin nothing for a worker that is on its way out
             event = await self._next_event()
             if self.has_spoiled_task:
                 self._in_hand = self._take_in_hand(event)
@@ -172,7 +175,7 @@ class Run:
 
     @property
     def has_spoiled_task(self) -> bool:
-        """Whether a handler has made the task unfit for anything else; what follows is done elsewhere."""
+        """Whether a handler made the task unfit for more: then the lease is handed back, and another task goes on."""
         return self._calls.has_spoiled_task
 
     @property
@@ -180,9 +183,18 @@ class Run:
         """Whether a handler left a scope open in the task, so that it breaks its task group when it ends."""
         return self._calls.has_open_scope
 
-    async def _give_up(self) -> None:
-        """Commit what is in hand, and hand the lease back."""
-        with anyio.move_on_after(_HAND_BACK_LIMIT, shield=True):
+    async def _leave(self) -> None:
+        """Give up; where only a handler's bad manners call for that, insist for as long as the lease is trusted."""
+        is_asked = self._held.ending is not None or anyio.current_effective_deadline() == -math.inf
+        limit = 0.0 if is_asked else self._held.trusted_until - anyio.current_time()
+        try:
+            await self._give_up(max(limit, _HAND_BACK_LIMIT))
+        except anyio.get_cancelled_exc_class():  # asyncio's own, pending since the handler: it comes once
+            await self._give_up(max(limit, _HAND_BACK_LIMIT))
+
+    async def _give_up(self, limit: float = _HAND_BACK_LIMIT) -> None:
+        """Commit what is in hand, and hand the lease back, within *limit* seconds."""
+        with anyio.move_on_after(limit, shield=True):
             try:
                 if self._holds_on() and (in_hand := self._in_hand) is not None:
                     in_hand.terms = msgspec.structs.replace(in_hand.terms, keep_lease=False)
@@ -195,6 +207,12 @@ class Run:
                 self._held.end(Ending.LOST)
                 logger.exception("stepwell: execution %s can't be handed back", self._held.id)
                 self._host.trouble(f"{type(error).__name__}: {error}", self._held, self._row)
+
+        has_work = self._in_hand is not None or self._calls.has_begun
+        if self._holds_on() and has_work and self._held.ending is not Ending.DRAINED:
+            self._held.end(
+                Ending.LOST
+            )  # left to lapse: a worker that stays must not take it for a claim that none runs
 
     def _holds_on(self) -> bool:
         return self._row.status is Status.RUNNING and self._held.ending not in (Ending.LOST, Ending.CANCELLED)
@@ -253,6 +271,8 @@ class Run:
             ahead = move.ahead(self._state)
             event = self._calls.ride_along(ahead)
             in_hand.events.append(event)
+            if self.has_spoiled_task:
+                raise _Spoiled
             move = ride(self._workflow, move, ahead, event, terms)
         await self._commit_in_hand(in_hand, move)
 

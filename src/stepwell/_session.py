@@ -128,7 +128,8 @@ class Session:
         """Let the worker do one polling cycle."""
         self._workers.add(worker)
         try:
-            return await worker.run_once(limit)
+            claimed: int = await call_in_own_task(sheltered, (worker.run_once, limit), f"stepwell worker {worker.id}")
+            return claimed
         finally:
             self._workers.discard(worker)
             self._left.set()

@@ -287,13 +287,11 @@ class Worker:
                 self._services.commits.after(row.id, partial(self._listeners.tell, event))
         run = Run(self._services, self, claim.program, stored, held)
         self._running += 1
-        steps.start(partial(self._run, run, held), run.name)
+        steps.start(partial(self._run, run, held), partial(getattr, run, "has_open_scope"), run.name)
 
-    async def _run(self, run: Run, held: Held) -> bool:
-        """Run it, and return whether its task may end."""
+    async def _run(self, run: Run, held: Held) -> None:
         try:
             await run.run()
-            return not run.has_open_scope
         finally:
             is_awaited = self._running >= self._concurrency or self._suspect is held or self._is_stopping
             self.leases.drop(held)

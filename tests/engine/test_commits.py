@@ -250,3 +250,20 @@ async def test_starts_are_kept_when_others_that_were_committed_with_them_are_ref
                 tasks.start_soon(partial(start, number))
         assert len(refused) == 6
         assert len((await engine.find()).executions) == 25
+
+
+async def test_where_a_batch_is_sent_again_one_by_one_each_is_told_as_soon_as_it_is_through(faulty: Faulty) -> None:
+    faulty.spoil("commit")
+    faulty.spoil("commit", at=2, how=How.HANGS_AFTER, seconds=5)
+    told: list[float] = []
+    async with running(faulty, []) as commits:
+        began = anyio.current_time()
+
+        async def send(id: str) -> None:
+            assert await commits.commit(creation(id))
+            told.append(anyio.current_time() - began)
+
+        async with anyio.create_task_group() as tasks:
+            for id in "abc":
+                tasks.start_soon(send, id)
+    assert [round(moment) for moment in sorted(told)] == [0, 5, 5]

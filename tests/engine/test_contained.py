@@ -9,14 +9,23 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from stepwell import Engine, ScopeLeftOpen, Status, Workflow, activity, succeed
+from stepwell import Engine, ExecutionFailed, ScopeLeftOpen, Status, Workflow, activity, succeed
 from stepwell._contained import ContainedTasks
 from stepwell.storage._protocol import Storage
+from tests.engine.faulty import Faulty, How
 from tests.engine.small import Ctx, failure_of_run, healthy, single
 from tests.support.virtual_time import Backend
 from tests.support.waiting import Gate
 
 pytestmark = pytest.mark.anyio
+
+
+def whole() -> bool:
+    return False
+
+
+def broken() -> bool:
+    return True
 
 
 def leave_open(what: str) -> Any:
@@ -36,31 +45,28 @@ async def test_a_task_with_an_open_scope_ends_with_the_others_and_disturbs_none(
     gate = Gate()
     order: list[str] = []
 
-    async def break_the_task() -> bool:
+    async def break_the_task() -> None:
         try:
             await leave_open(what)
         except anyio.get_cancelled_exc_class():
             pass
         order.append("broken")
-        return False
 
-    async def neighbour() -> bool:
+    async def neighbour() -> None:
         await gate.enter()
         order.append("neighbour")
-        return True
 
-    async def later() -> bool:
+    async def later() -> None:
         await anyio.lowlevel.checkpoint()
         order.append("later")
-        return True
 
     async with anyio.create_task_group() as tasks:
         contained = ContainedTasks(tasks)
-        contained.start(neighbour, "neighbour")
-        contained.start(break_the_task, "broken")
+        contained.start(neighbour, whole, "neighbour")
+        contained.start(break_the_task, broken, "broken")
         await gate.reached()
         await anyio.wait_all_tasks_blocked()
-        contained.start(later, "later")
+        contained.start(later, whole, "later")
         await anyio.wait_all_tasks_blocked()
         assert order == ["broken", "later"]
         gate.open()
@@ -69,19 +75,18 @@ async def test_a_task_with_an_open_scope_ends_with_the_others_and_disturbs_none(
 
 
 async def test_a_broken_task_ends_when_all_are_cancelled(backend: Backend) -> None:
-    async def break_the_task() -> bool:
+    async def break_the_task() -> None:
         await leave_open("scope")
-        return False
 
-    async def forever() -> bool:
+    async def forever() -> None:
         await anyio.sleep_forever()
-        return True
 
     with anyio.move_on_after(5) as scope:
         async with anyio.create_task_group() as tasks:
             contained = ContainedTasks(tasks)
-            for work in (forever, break_the_task, forever):
-                contained.start(work, "work")
+            contained.start(forever, whole, "forever")
+            contained.start(break_the_task, broken, "broken")
+            contained.start(forever, whole, "forever")
             await anyio.wait_all_tasks_blocked()
             tasks.cancel_scope.cancel()
     assert not scope.cancelled_caught
@@ -91,32 +96,46 @@ async def test_work_that_is_started_in_a_cancelled_group_begins(backend: Backend
     began: list[int] = []
 
     def work(number: int) -> Any:
-        async def begin() -> bool:
+        async def begin() -> None:
             began.append(number)
             await anyio.lowlevel.checkpoint()
-            return True
 
         return begin
 
     async with anyio.create_task_group() as tasks:
         contained = ContainedTasks(tasks)
-        contained.start(work(1), "early")
+        contained.start(work(1), whole, "early")
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
-        contained.start(work(2), "in the cancelled pen")
+        contained.start(work(2), whole, "in the cancelled pen")
         with anyio.CancelScope(shield=True):
             await anyio.wait_all_tasks_blocked()
-        contained.start(work(3), "in a new one")
+        contained.start(work(3), whole, "in a new one")
     assert began == [1, 2, 3]
 
 
 async def test_an_error_of_the_work_itself_is_not_contained(backend: Backend) -> None:
-    async def broken() -> bool:
+    async def mistaken() -> None:
         raise LookupError("a mistake of the library")
 
     with pytest.RaisesGroup(LookupError, flatten_subgroups=True):
         async with anyio.create_task_group() as tasks:
-            ContainedTasks(tasks).start(broken, "broken")
+            ContainedTasks(tasks).start(mistaken, whole, "mistaken")
+
+
+async def test_a_broken_task_does_not_hide_the_mistake_of_another(backend: Backend) -> None:
+    async def break_the_task() -> None:
+        await leave_open("scope")
+
+    async def mistaken() -> None:
+        await anyio.wait_all_tasks_blocked()
+        raise RuntimeError("a mistake of the library")
+
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="a mistake"), flatten_subgroups=True):
+        async with anyio.create_task_group() as tasks:
+            contained = ContainedTasks(tasks)
+            contained.start(mistaken, whole, "mistaken")
+            contained.start(break_the_task, broken, "broken")
 
 
 @pytest.mark.parametrize("backend", ["asyncio"])
@@ -124,22 +143,20 @@ async def test_a_native_cancellation_ends_with_its_task(backend: Backend) -> Non
     gate = Gate()
     ended: list[str] = []
 
-    async def cancelled() -> bool:
+    async def cancelled() -> None:
         task = asyncio.current_task()
         assert task is not None
         task.cancel()
         await anyio.sleep(1)
-        return True
 
-    async def neighbour() -> bool:
+    async def neighbour() -> None:
         await gate.enter()
         ended.append("neighbour")
-        return True
 
     async with anyio.create_task_group() as tasks:
         contained = ContainedTasks(tasks)
-        contained.start(neighbour, "neighbour")
-        contained.start(cancelled, "cancelled")
+        contained.start(neighbour, whole, "neighbour")
+        contained.start(cancelled, whole, "cancelled")
         await gate.reached()
         await anyio.wait_all_tasks_blocked()
         gate.open()
@@ -220,3 +237,67 @@ async def test_a_native_cancellation_that_comes_late_costs_no_attempt_of_the_nex
         execution = await engine.start(flow, 5)
         assert await execution.result(60) == 42
         assert [step.attempts for step in (await execution.get()).steps.values()][:2] == [1, 1]
+
+
+@pytest.mark.parametrize("backend", ["asyncio"])
+async def test_a_scope_left_open_and_a_native_cancellation_together_fail_no_more_than_their_step(
+    storage: Storage, backend: Backend
+) -> None:
+    async def work(ctx: Ctx) -> int:
+        anyio.CancelScope().__enter__()
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return 1
+
+    async with Engine(storage, workflows=[flow := single(work), healthy]) as engine, engine.worker():
+        execution = await engine.start(flow, 5)
+        with pytest.raises(ExecutionFailed, match="still open"):
+            await execution.result(60)
+        assert await (await engine.start(healthy, 7)).result(60) == 7
+
+
+async def test_a_plain_terminal_that_leaves_a_scope_open_fails_and_disturbs_none(storage: Storage) -> None:
+    @activity
+    async def work(ctx: Ctx) -> int:
+        return 1
+
+    @succeed
+    def careless(ctx: Ctx) -> int:
+        anyio.CancelScope().__enter__()
+        return 1
+
+    flow = Workflow[int, int]("careless", version="1", start=work, edges=[work.then(careless)])
+    async with Engine(storage, workflows=[flow, healthy]) as engine, engine.worker():
+        execution = await engine.start(flow, 5)
+        with pytest.raises(ExecutionFailed, match="still open"):
+            await execution.result(60)
+        assert await (await engine.start(healthy, 7)).result(60) == 7
+
+
+@pytest.mark.parametrize("how", ["scope", "cancellation"])
+async def test_an_outcome_in_a_spoiled_task_outlives_an_outage(faulty: Faulty, how: str) -> None:
+    """The attempt has ended; whatever the storage does meanwhile, it does not begin again."""
+    calls: list[int] = []
+
+    async def work(ctx: Ctx) -> int:
+        calls.append(ctx.attempt)
+        faulty.spoil("commit", how=How.FAILS_BEFORE, times=12)
+        if how == "scope":
+            await leave_open("scope")
+            return 1
+        leaked: list[BaseException] = []
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await anyio.sleep(1)
+            except anyio.get_cancelled_exc_class() as error:
+                leaked.append(error)
+                raise
+        raise leaked[0]
+
+    async with Engine(faulty, workflows=[flow := single(work)]) as engine, engine.worker():
+        execution = await engine.start(flow, 5)
+        with pytest.raises(ExecutionFailed):
+            await execution.result(600)
+    assert calls == [1]

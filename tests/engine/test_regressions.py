@@ -12,7 +12,7 @@ import pytest
 from stepwell import Engine, Event, MemoryStorage, Status, StorageError
 from stepwell.storage import Claims, Lease, Unit
 from stepwell.storage._protocol import Storage
-from tests.engine.small import Ctx, single
+from tests.engine.small import Ctx, healthy, single
 from tests.support.waiting import Gate, Recorder
 
 pytestmark = pytest.mark.anyio
@@ -150,3 +150,16 @@ async def test_a_native_cancellation_while_the_engine_closes_does_not_hang() -> 
     task.cancel()
     done, _ = await asyncio.wait([task], timeout=20)
     assert done == {task}
+
+
+async def test_results_of_executions_that_ended_elsewhere_come_at_once(storage: Storage) -> None:
+    """Those that were started here too, though this process has not heard that they ended."""
+    async with Engine(storage, workflows=[healthy]) as starter:
+        executions = [await starter.start(healthy, number) for number in range(3)]
+        async with Engine(storage, workflows=[healthy]) as other, other.worker():
+            for execution in executions:
+                await other.handle(healthy, execution.id).result(60)
+        await anyio.sleep(1)
+        began = anyio.current_time()
+        assert [await execution.result(0.5) for execution in executions] == [0, 1, 2]
+        assert anyio.current_time() - began < 0.5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -217,14 +217,16 @@ async def test_a_wakeup_that_is_asked_for_again_at_once_misses_nothing() -> None
 
 def places(storage: MemoryStorage) -> int:
     [queue] = storage._queues._queues.values()  # pyright: ignore[reportPrivateUsage]
-    return len(queue.heap)
+    assert queue.size == len(list(queue.places()))
+    return queue.size
 
 
-async def test_queues_do_not_grow_with_what_is_renewed() -> None:
+@pytest.mark.parametrize("ends", [range(1, 200), [60] * 199], ids=["to other ends", "to the same end"])
+async def test_queues_do_not_grow_with_what_is_renewed(ends: Sequence[int]) -> None:
     storage = MemoryStorage(clock=Clock())
     await storage.commit([(created(str(number)),) for number in range(100)])
     leases = [Lease(stored.row.id, stored.row.token) for stored in await claimed(storage)]
-    for seconds in range(1, 200):
+    for seconds in ends:
         await storage.renew("worker", leases, lease=seconds)
     assert places(storage) <= 2 * 100 + 64
 
@@ -242,18 +244,20 @@ async def test_a_claim_looks_at_no_more_than_it_takes(monkeypatch: pytest.Monkey
     storage = MemoryStorage(clock=Clock())
     await storage.commit([(created(f"due {number}"),) for number in range(2_000)])
     await storage.commit([(created(f"later {number}", due=Moment(after=60)),) for number in range(2_000)])
-    taken = 0
+    looked_at: list[tuple[int, str]] = []
     queues = storage._queues  # pyright: ignore[reportPrivateUsage]
-    take = queues._next  # pyright: ignore[reportPrivateUsage]
+    is_current = queues._is_current  # pyright: ignore[reportPrivateUsage]
 
-    def counting(*args: Any, **kwargs: Any) -> tuple[int, str] | None:
-        nonlocal taken
-        taken += 1
-        return take(*args, **kwargs)
+    def counting(place: tuple[int, str]) -> bool:
+        looked_at.append(place)
+        return is_current(place)
 
-    monkeypatch.setattr(queues, "_next", counting)
+    monkeypatch.setattr(queues, "_is_current", counting)
     assert len(await claimed(storage, limit=10)) == 10
-    assert taken <= 11
+    assert len(looked_at) <= 11
+    looked_at.clear()
+    assert await claimed(storage, limit=0) == []
+    assert len(looked_at) <= 1
 
 
 async def test_a_lifeline_renews_while_the_loop_is_busy() -> None:

@@ -260,10 +260,8 @@ class MemoryStorage:
             self._queues.add((row.workflow, row.version), (row.due_at, row.id))
 
     def _hint(self) -> None:
-        """Wake those who wait; one who waits alone made the change, and knows."""
-        if len(self._waiting) > 1:
-            for event in self._waiting:
-                event.set()
+        while self._waiting:
+            self._waiting.pop().set()
 
     def _take(self, capabilities: Sequence[Capability], limit: int, now: int) -> list[str]:
         """Take due executions out of their queues, the longest due first."""

@@ -155,7 +155,7 @@ class QueuesAreNeverSwept(Defective):
         stale = [
             id
             for pair in dict.fromkeys(capabilities)
-            for due_at, id in list(self._queues._queues[pair].heap)  # pyright: ignore[reportPrivateUsage]
+            for due_at, id in list(self._queues._queues[pair].places())  # pyright: ignore[reportPrivateUsage]
             if due_at <= now and self._rows[id].due_at != due_at
         ]
         return [*super()._take(capabilities, limit, now), *stale][:limit]

@@ -141,7 +141,11 @@ def _stored(row: Row, entries: list[Entry], signals: list[tuple[int, Signal]], n
 
 def stored_all(connection: sqlite3.Connection, ids: Sequence[str], now: int) -> tuple[Stored, ...]:
     """Read the executions with these *ids*, all of which exist, in this order."""
-    executions, journal, signals = connection.execute(_MANY, {"ids": json(ids)}).fetchone()
+    try:
+        executions, journal, signals = connection.execute(_MANY, {"ids": json(ids)}).fetchone()
+    except sqlite3.DataError:  # more text than fits into one value (a gigabyte, unless SQLite was built otherwise)
+        found = stored_by_id(connection.execute(STORED, (json(ids),) * 3).fetchall(), now)
+        return tuple(found[id] for id in ids)
     rows = {columns[0]: row(columns) for columns in _LISTS.decode(executions)}
     entries: dict[str, list[Entry]] = {id: [] for id in ids}
     for id, *columns in _LISTS.decode(journal):
