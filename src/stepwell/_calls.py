@@ -74,7 +74,7 @@ class Calls:
         self.has_open_scope = False
         """whether a handler left a cancel scope open"""
         self.has_spoiled_task = False
-        """whether a handler did that, or cancelled the task natively: nothing else may run there"""
+        """whether a handler did that, or cancelled the task natively: the lease is handed back, another task goes on"""
 
     async def call(self, step: Any, state: State, signal: Signal | None = None) -> Event:
         """Run the step's function, or a wait's resolver on its signal; return what it came to."""

@@ -148,7 +148,7 @@ class Run:
         except _Gone:
             pass
         except Exception as error:
-            if self.has_spoiled_task:  # by now also a RuntimeError of the lease's scope, if one inside it is still open
+            if self._calls.has_spoiled_task:  # or the RuntimeError of the lease's scope, if one inside it is open
                 await self._leave()
                 return
             held.end(Ending.LOST)  # left to lapse: claimed again, it counts against the crash budget
@@ -168,15 +168,10 @@ class Run:
             if anyio.current_effective_deadline() == -math.inf:
                 await anyio.lowlevel.checkpoint()  # begin nothing for a worker that is on its way out
             event = await self._next_event()
-            if self.has_spoiled_task:
+            if self._calls.has_spoiled_task:
                 self._in_hand = self._take_in_hand(event)
                 raise _Spoiled
             await self._settle(event)
-
-    @property
-    def has_spoiled_task(self) -> bool:
-        """Whether a handler made the task unfit for more: then the lease is handed back, and another task goes on."""
-        return self._calls.has_spoiled_task
 
     @property
     def has_open_scope(self) -> bool:
@@ -271,7 +266,7 @@ class Run:
             ahead = move.ahead(self._state)
             event = self._calls.ride_along(ahead)
             in_hand.events.append(event)
-            if self.has_spoiled_task:
+            if self._calls.has_spoiled_task:
                 raise _Spoiled
             move = ride(self._workflow, move, ahead, event, terms)
         await self._commit_in_hand(in_hand, move)

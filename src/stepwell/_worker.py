@@ -146,8 +146,7 @@ class Worker:
 
     def lease_lost(self, held: Held, row: Row) -> None:
         """Tell that this worker lost a lease; what ran under it was cancelled."""
-        message = "the lease was lost or could not be renewed in time"
-        self._listeners.tell(self._about("execution.lease_lost", message, row))
+        self._listeners.tell(self._about("execution.lease_lost", "the lease was lost or couldn't be renewed", row))
 
     def _about(self, kind: str, message: str, row: Row | None) -> Event:
         if row is None:
