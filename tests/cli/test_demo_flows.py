@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from sqlite3 import connect
@@ -53,7 +53,8 @@ class Shop:
         return await handle.get()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        return connect(self.path).execute(query).fetchall()
+        with closing(connect(self.path)) as connection:
+            return connection.execute(query).fetchall()
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ def test_whoever_asks_twice_with_one_key_is_served_once(tmp_path: Path) -> None:
         book(path, order, key="one")
         reserve_goods(path, order, key="one")
         send_message(path, "Ada", "hello", key="one")
-    connection = connect(path)
-    for table in ("payouts", "bookings", "reservations", "messages"):
-        assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,)  # noqa: S608 -- our own names
+    with closing(connect(path)) as connection:
+        for table in ("payouts", "bookings", "reservations", "messages"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,)  # noqa: S608 -- our own names
     assert money(80_05) == "80.05 EUR"
