@@ -165,6 +165,19 @@ def test_the_log_is_the_one_that_was_given() -> None:
     assert Context("", log=log).log is log
 
 
+def test_a_log_may_be_made_when_it_is_first_asked_for_and_then_stays_the_same() -> None:
+    made: list[logging.Logger] = []
+
+    def make() -> logging.Logger:
+        made.append(logging.getLogger("test"))
+        return made[-1]
+
+    context = Context("", log=make)
+    assert made == []
+    assert context.log is context.log is made[0]
+    assert len(made) == 1
+
+
 def test_a_context_made_by_hand_logs_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     log = Context("").log
     log.debug("a %s", 1)
