@@ -163,3 +163,22 @@ async def test_results_of_executions_that_ended_elsewhere_come_at_once(storage: 
         began = anyio.current_time()
         assert [await execution.result(0.5) for execution in executions] == [0, 1, 2]
         assert anyio.current_time() - began < 0.5
+
+
+async def test_what_a_handler_logs_names_the_execution_the_step_and_the_attempt(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(ctx: Ctx) -> int:
+        ctx.log.warning("attempt %d of mine", ctx.attempt)
+        if ctx.attempt == 1:
+            raise ValueError("once more")
+        return 1
+
+    async with Engine(storage, workflows=[flow := single(work, retry=2)]) as engine, engine.worker():
+        execution = await engine.start(flow, 5)
+        await execution.result(60)
+    told = [vars(record) for record in caplog.records if "of mine" in record.getMessage()]
+    assert [(one["execution"], one["step"], one["attempt"]) for one in told] == [
+        (execution.id, "work", 1),
+        (execution.id, "work", 2),
+    ]
