@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -70,27 +71,22 @@ def _id(number: int) -> str:
 
 def steps_per_second(folder: Path, *, commits: int, together: int) -> float:
     """Return how many steps a second so many commits write, of *together* steps each."""
-    raw = Raw(folder)
-    try:
-        for _ in range(commits // 10 + 1):
-            raw.commit(together)
-        begun = time.perf_counter()
-        for _ in range(commits):
-            raw.commit(together)
-        return commits * together / (time.perf_counter() - begun)
-    finally:
-        raw.close()
+    return _per_second(folder, Raw.commit, commits, together)
 
 
 def created_per_second(folder: Path, *, commits: int, together: int) -> float:
     """Return how many executions a second so many commits create, of *together* executions each."""
+    return _per_second(folder, Raw.create, commits, together)
+
+
+def _per_second(folder: Path, write: Callable[[Raw, int], None], commits: int, together: int) -> float:
     raw = Raw(folder)
     try:
         for _ in range(commits // 10 + 1):
-            raw.create(together)
+            write(raw, together)
         begun = time.perf_counter()
         for _ in range(commits):
-            raw.create(together)
+            write(raw, together)
         return commits * together / (time.perf_counter() - begun)
     finally:
         raw.close()
