@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -10,10 +12,12 @@ from anyio import get_cancelled_exc_class
 
 from stepwell._calls import route_of
 from stepwell._checks import InvalidArgument
+from stepwell._claims import hand_back
 from stepwell._codec import Codec, codec_for
 from stepwell._commits import has_landed
 from stepwell._context import Context
 from stepwell._errors import (
+    EngineClosed,
     ExecutionCancelled,
     ExecutionConflict,
     ExecutionEnded,
@@ -27,7 +31,7 @@ from stepwell._errors import (
 )
 from stepwell._execution import JournalEntry, idempotency_key, merged_data, read_error
 from stepwell._failure import Failure, describe, failure_of, type_name
-from stepwell._model import Deposit, Kind, Signal, Status
+from stepwell._model import NOW, Deposit, Kind, Signal, Status
 from stepwell._model import Query as RowQuery
 from stepwell._program import Failures, Outputs
 from stepwell._transition import (
@@ -47,16 +51,23 @@ from stepwell.storage._protocol import StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from stepwell._model import Moment, Row, Stored, Unit
+    from stepwell._claims import Place
+    from stepwell._commits import Holder
+    from stepwell._model import Change, Moment, Row, Stored, Unit
     from stepwell._program import Program
     from stepwell._runner import Services
     from stepwell._transition import Event
+    from stepwell.storage._protocol import Lease
 
 __all__ = ["Client", "known_id"]
 
 _TRIES: Final = 5
 """how often a commit whose outcome is unknown is looked up and sent again before the client hears of it"""
 
+logger = logging.getLogger("stepwell")
+
+_HAND_BACK_LIMIT: Final = 2.5
+"""seconds for which a start that is cancelled may still give a lease back"""
 _MAX_ENTRIES: Final = 10_000
 _ANYTHING: Final[Codec] = codec_for(Any)
 
@@ -64,8 +75,10 @@ _ANYTHING: Final[Codec] = codec_for(Any)
 class Client:
     """Starts, signals, cancels, pauses and resumes executions for those who use the engine."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, place: Callable[[Program], Place | None]) -> None:
+        """Ask *place* for a free slot of a worker here when an execution is started."""
         self._services = services
+        self._place = place
 
     async def load(self, id: str) -> Stored:
         """Return the execution. Raises ExecutionNotFound."""
@@ -86,7 +99,8 @@ class Client:
         pinned: bool,
     ) -> str:
         """Create an execution and return its id; the same id with the same content is the same execution."""
-        change = begin(
+        create = partial(
+            begin,
             program.workflow,
             id=self._services.entropy.id() if id is None else id,
             input=input,
@@ -95,11 +109,37 @@ class Client:
             metadata=metadata,
             due=due,
         )
-        id = change.row.id
-        if not await self._commit((change,)):
-            stored = await self.load(id)
+        place = self._place(program) if due == NOW else None
+        if place is None:
+            change = create()
+            is_new = await self._commit((change,))
+        else:
+            change = create(claimant=place.claimant)
+            is_new = await self._commit_in(place, change, program)
+        if not is_new:
+            stored = await self.load(change.row.id)
             _check_same(stored, program, input, pinned=pinned)
-        return id
+        return change.row.id
+
+    async def _commit_in(self, place: Place, change: Change, program: Program) -> bool:
+        """Commit a start that a worker here claims with it. A lease that comes of it and that nobody runs goes back."""
+        is_refused = False
+        try:
+            place.expect(change)
+            is_refused = not await self._commit((change,), place)
+        finally:
+            unclaimed = place.close()
+            if unclaimed is not None and not is_refused:
+                await self._hand_back(place, unclaimed, program)
+        return not is_refused
+
+    async def _hand_back(self, place: Place, unclaimed: Lease, program: Program) -> None:
+        """Give back, also where the caller is cancelled, what may have been committed and isn't run; else it lapses."""
+        with anyio.move_on_after(_HAND_BACK_LIMIT, shield=True):
+            try:
+                await hand_back(self._services, place.worker, unclaimed, lambda _: program.workflow)
+            except (StorageError, EngineClosed) as error:
+                logger.warning("stepwell: execution %s was not handed back: %s; its lease lapses", unclaimed.id, error)
 
     async def signal(
         self, program_of: Callable[[Stored], Program], id: str, step: str, payload: Any, signal_id: str
@@ -244,7 +284,7 @@ class Client:
         terms = Terms(self._services.change_id(), keep_lease=False)
         return transition(workflow, State.of(stored), event, terms).unit
 
-    async def _commit(self, unit: Unit) -> bool:
+    async def _commit(self, unit: Unit, holder: Holder | None = None) -> bool:
         """Commit; where the outcome is unknown, look for it, and send it again if it isn't there.
 
         Raises StorageError when the storage doesn't answer for too long: then it may be committed or not.
@@ -252,7 +292,7 @@ class Client:
         for attempt in range(1, _TRIES + 1):
             is_refused = False
             try:
-                if await self._services.commits.commit(unit):
+                if await self._services.commits.commit(unit, holder):
                     return True
                 if attempt == 1:
                     return False

@@ -33,9 +33,11 @@ from stepwell.storage._protocol import StorageError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from stepwell._claims import Place
     from stepwell._entropy import Entropy
     from stepwell._listeners import Listeners
     from stepwell._model import Row, Unit
+    from stepwell._program import Program
     from stepwell._registry import Registry
     from stepwell._settings import Settings
     from stepwell.storage._protocol import Storage
@@ -76,7 +78,7 @@ class Session:
             self._committed,
             partial(_next_id, entropy.token(), itertools.count(1)),
         )
-        self.client = Client(self._services)
+        self.client = Client(self._services, self._place)
 
     @asynccontextmanager
     async def live(self) -> AsyncGenerator[None]:
@@ -146,6 +148,10 @@ class Session:
             self._workers.discard(worker)
             self._left.set()
 
+    def _place(self, program: Program) -> Place | None:
+        """Return a free slot of some worker here for an execution that is being started."""
+        return next((place for worker in self._workers if (place := worker.place(program)) is not None), None)
+
     async def _hear(self) -> None:
         """Ring the bells when another process or engine has changed something."""
         while True:
@@ -161,7 +167,7 @@ class Session:
             if not isinstance(item, Change):
                 self.wakeups.ring()
                 continue
-            if item.due is not None and item.due.after is not None:
+            if item.due is not None and item.due.after is not None and item.row.status is not Status.RUNNING:
                 self.wakeups.ring(item.due.after + _ROUNDING if item.due.after else 0.0)
             if not item.expects:
                 self.results.started(item.row.id)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio import CancelScope, create_task_group
 
+from stepwell._claims import Claim, Place, hand_back
 from stepwell._contained import ContainedTasks
 from stepwell._interrupts import sheltered
 from stepwell._leases import Ending, Leases
@@ -26,16 +27,16 @@ from stepwell._model import Status
 from stepwell._notices import Event, Summary, claim_notices
 from stepwell._runner import Run
 from stepwell._threads import Threads
-from stepwell._transition import HandedBack, State, Terms, transition
 from stepwell._wakeups import Bell
 from stepwell.storage._protocol import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stepwell._definition import Workflow
     from stepwell._leases import Held
     from stepwell._listeners import Listeners
-    from stepwell._model import Row, Stored
+    from stepwell._model import Row
     from stepwell._program import Program
     from stepwell._registry import Registry
     from stepwell._runner import Services
@@ -62,15 +63,6 @@ class Timing:
     lease: float
     renew_every: float
     margin: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """An execution that was claimed, and what was registered for it when the claim was sent."""
-
-    stored: Stored
-    program: Program
-    sent_at: float
 
 
 class Worker:
@@ -105,6 +97,10 @@ class Worker:
         self._bell = Bell()
         self._asked_at = 0.0
         self._lost_claims: list[Lease] = []
+        self._steps: ContainedTasks | None = None
+        """while executions that are being started may be claimed at once"""
+        self._is_idle = False
+        """whether the last claim found that nothing more was due"""
         self.leases = Leases(
             services.storage,
             id,
@@ -181,16 +177,20 @@ class Worker:
     async def run(self, bell: Bell, *, poll_interval: float, grace: float, ready: Callable[[], None]) -> None:
         """Claim and run until stopped, then drain for up to *grace* seconds; or until cancelled, then stop at once."""
         async with self._renewing(), create_task_group() as tasks:
-            steps = ContainedTasks(tasks)
+            self._steps = steps = ContainedTasks(tasks)
             self._bell = bell
             ready()
-            while not self._is_stopping:
-                may_be_more = await self._claim(steps)
-                if not self._is_stopping:
-                    await self._wait(poll_interval, may_be_more=may_be_more)
-            with anyio.move_on_after(grace):
-                while self._running and not self._is_closed:
-                    await bell.wait(math.inf)
+            try:
+                while not self._is_stopping:
+                    may_be_more = await self._claim(steps)
+                    self._is_idle = not (may_be_more or self._failures)
+                    if not self._is_stopping:
+                        await self._wait(poll_interval, may_be_more=may_be_more)
+                with anyio.move_on_after(grace):
+                    while self._running and not self._is_closed:
+                        await bell.wait(math.inf)
+            finally:
+                self._steps = None
             self.leases.end_all(Ending.DRAINED)
             steps.close()
 
@@ -243,7 +243,7 @@ class Worker:
             self._start(steps, claim)
         return len(claimed) == free
 
-    async def _ask(self, limit: int) -> list[_Claim]:
+    async def _ask(self, limit: int) -> list[Claim]:
         """Claim, and learn in the same round trip which leases are ours no more."""
         programs = dict(self._registry.programs)
         self._asked_at = sent_at = anyio.current_time()
@@ -262,21 +262,46 @@ class Worker:
         finally:
             self.leases.claims_answered += 1
         self.leases.lose(claims.lost)
-        return [_Claim(stored, programs[stored.row.workflow, stored.row.version], sent_at) for stored in claims.claimed]
+        return [Claim(stored, programs[stored.row.workflow, stored.row.version], sent_at) for stored in claims.claimed]
 
     async def _hand_back_lost_claims(self) -> None:
         """Give back leases from a claim whose answer was lost: nobody runs them, so no attempt has begun."""
         while self._lost_claims:
-            lease = self._lost_claims[-1]
-            stored = await self._services.storage.load(lease.id)
-            if stored is not None and (stored.row.worker, stored.row.token) == (self.id, lease.token):
-                program = self._registry.find(stored.row.workflow, stored.row.version)
-                terms = Terms(self._services.change_id(), keep_lease=False)
-                move = transition(program.workflow, State.of(stored), HandedBack("unknown claim"), terms)
-                await self._services.commits.commit(move.unit)
+            await hand_back(self._services, self.id, self._lost_claims[-1], self._workflow_of)
             self._lost_claims.pop()
 
-    def _start(self, steps: ContainedTasks, claim: _Claim) -> None:
+    def _workflow_of(self, row: Row) -> Workflow[Any, Any]:
+        return self._registry.find(row.workflow, row.version).workflow
+
+    # -- executions that are claimed as they are started (`_claims`) ---------------------------------------------------
+
+    def place(self, program: Program) -> Place | None:
+        """Keep a free slot for an execution that is being started; None where what is due already has to come first."""
+        is_full = self._running >= self._concurrency
+        if self._steps is None or is_full or not self._is_idle or self._is_stopping:
+            return None
+        self._running += 1
+        self.leases.claims_sent += 1
+        return Place(self, program, self._timing.lease)
+
+    def fill(self, claim: Claim) -> bool:
+        """Begin to run the claim in the place that was kept; False if the worker starts nothing any more."""
+        if self._steps is None:
+            return False
+        self.leases.claims_answered += 1
+        self._running -= 1
+        self._start(self._steps, claim)
+        return True
+
+    def vacate(self) -> None:
+        """Keep the place no longer."""
+        self.leases.claims_answered += 1
+        self._running -= 1
+        self._bell.ring()
+
+    # -- running what was claimed --------------------------------------------------------------------------------------
+
+    def _start(self, steps: ContainedTasks, claim: Claim) -> None:
         stored, row = claim.stored, claim.stored.row
         held = self.leases.take(row.id, row.token, sent_at=claim.sent_at)
         if self._is_closed:

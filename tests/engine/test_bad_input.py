@@ -392,10 +392,11 @@ async def test_an_input_that_became_unreadable_fails_its_execution_alone(storage
         )
         return msgspec.structs.replace(claims, claimed=spoilt)
 
-    async with Engine(cast("Storage", Through(storage, claim=claim)), workflows=[healthy]) as engine, engine.worker():
+    async with Engine(cast("Storage", Through(storage, claim=claim)), workflows=[healthy]) as engine:
         bad = await engine.start(healthy, 1, id="bad")
         good = [await engine.start(healthy, number) for number in range(5)]
-        for number, execution in enumerate(good):
-            assert await execution.result(60) == number
-        with pytest.raises(ExecutionFailed, match="input of execution 'bad'"):
-            await bad.result(600)
+        async with engine.worker():
+            for number, execution in enumerate(good):
+                assert await execution.result(60) == number
+            with pytest.raises(ExecutionFailed, match="input of execution 'bad'"):
+                await bad.result(600)

@@ -52,12 +52,13 @@ async def test_three_activities_and_a_terminal_cost_one_commit_to_start_one_clai
 
 async def test_fifty_executions_that_run_together_share_their_commits_and_claims(faulty: Faulty) -> None:
     flow = line(first, second, third)
-    async with Engine(faulty, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
+    async with Engine(faulty, workflows=[flow]) as engine:
         async with anyio.create_task_group() as tasks:
             for number in range(50):
                 tasks.start_soon(engine.start, flow, number)
-        for row in (await engine.find()).executions:
-            await engine.result_of(row.id)
+        async with engine.worker(poll_interval=HOUR_POLL):
+            for row in (await engine.find()).executions:
+                await engine.result_of(row.id)
     assert sum(faulty.units) == 50 * 4
     assert faulty.calls["commit"] <= 20
     assert sum(faulty.claimed) == 50

@@ -11,7 +11,7 @@ when it happened at a step that rides along in the commit before it, `begin` how
 what becomes of a signal.
 """
 
-from stepwell._transition._begin import begin, child_id
+from stepwell._transition._begin import Claimant, begin, child_id
 from stepwell._transition._draft import Move, State, Terms
 from stepwell._transition._events import (
     Asked,
@@ -45,6 +45,7 @@ __all__ = [
     "Cancelled",
     "ChildEnded",
     "Chose",
+    "Claimant",
     "Decide",
     "Drained",
     "Ended",

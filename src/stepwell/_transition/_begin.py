@@ -6,14 +6,24 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from stepwell._model import NEVER, NOW, Change, Entry, Kind, Moment, Row, Status
 
 if TYPE_CHECKING:
     from stepwell._definition import Workflow
 
-__all__ = ["begin", "child_id"]
+__all__ = ["Claimant", "begin", "child_id"]
 
 _ID_BYTES: Final = 255
+
+
+class Claimant(Struct, frozen=True, gc=False):
+    """A worker that leases an execution in the commit which creates it, for so many seconds."""
+
+    worker: str
+    lease: float
 
 
 def begin(
@@ -26,8 +36,12 @@ def begin(
     tags: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
     due: Moment = NOW,
+    claimant: Claimant | None = None,
 ) -> Change:
-    """Return the Change that creates an execution, queued at the workflow's start."""
+    """Return the Change that creates an execution, queued at the workflow's start.
+
+    With a *claimant* it is due at once, and claimed in the same commit; the journal is that of a claim which follows.
+    """
     start = workflow.start.name
     row = Row(
         id=id,
@@ -44,8 +58,17 @@ def begin(
         input=input,
     )
     created = Entry(Kind.CREATED, step=start, visit=1, ref=parent)
+    if claimant is not None:
+        return _claimed(change_id, row, created, claimant)
     timer = NEVER if due == NOW else due
     return Change(id=change_id, row=row, expects=0, entries=(created,), due=due, timer=timer)
+
+
+def _claimed(change_id: str, queued: Row, created: Entry, claimant: Claimant) -> Change:
+    row = replace(queued, status=Status.RUNNING, attempt=1, revision=2, token=1, worker=claimant.worker)
+    claim = Entry(Kind.CLAIMED, row.step, row.visit, row.attempt, row.worker, row.token, ref=queued.status.value)
+    due = Moment(after=claimant.lease)
+    return Change(id=change_id, row=row, expects=0, entries=(created, claim), due=due, timer=NEVER)
 
 
 def child_id(parent: str, step: str, visit: int) -> str:

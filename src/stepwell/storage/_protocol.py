@@ -95,7 +95,8 @@ class Storage(Protocol):
         and stores its row with the revision of the last of them. `due` and `timer` become times by the storage's clock;
         where they are None, they stay. The row's signal counter is never changed by a Change. The first commit gives
         `created_at`, and each `updated_at` and `ended_at` (None unless the status is terminal, also after a resume).
-        Workflow, version, parent, tags, metadata and input are those of the first commit. Signals that it uses or
+        Workflow, version, parent, tags, metadata and input are those of the first commit. One that creates an execution
+        running, with a worker and a token, leases it to that worker until it is due. Signals that it uses or
         discards are marked so.
 
         The items of one unit are applied in their order, and no guard among them depends on an item before it.

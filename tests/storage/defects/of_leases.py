@@ -31,6 +31,18 @@ class RenewalsDoNothing(Defective):
         return renewal
 
 
+class CreationsHoldNoLease(Defective):
+    """What is created running is nobody's lease."""
+
+    caught_by = "an_execution_may_be_leased_as_it_is_created"
+
+    def _store(self, row: Row, *, moved: bool) -> None:
+        is_new = row.id not in self._rows
+        super()._store(row, moved=moved)
+        if is_new and row.worker is not None:
+            del self._held[row.worker][row.id]
+
+
 class RenewalsOnlyExtend(Defective):
     """A renewal never moves the end of a lease to an earlier time."""
 

@@ -7,13 +7,25 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from stepwell.storage import NEVER, Lease, Status
+from stepwell.storage import NEVER, Lease, Moment, Status
 from stepwell.testing._scene import HOUR, Scene, change, expect, expect_equal, following, lease_of, unique
 
 if TYPE_CHECKING:
     from stepwell.storage import Renewal, Row, Storage
 
 _HOUR = 3_600_000_000
+
+
+async def check_an_execution_may_be_leased_as_it_is_created(storage: Storage) -> None:
+    """A Change may create an execution that runs, under a worker's token: it is that worker's lease as any other."""
+    scene = Scene(storage)
+    row = replace(scene.row(status=Status.RUNNING), attempt=1, token=1, worker=scene.worker)
+    await scene.create(row, due=Moment(after=HOUR))
+    expect_equal(await scene.claimed(worker=scene.rival), [], "what was created with a lease must keep others away")
+    renewal = await storage.renew(scene.worker, [], lease=HOUR)
+    expect_equal(renewal.unknown, (lease_of(row),), "the worker must hold what was created with a lease for it")
+    await _renewed(scene, row, lease=0)
+    expect_equal(await scene.claimed(worker=scene.rival), ["one"], "once that lease has ended it must be due")
 
 
 async def check_a_renewal_moves_the_end_of_the_lease(storage: Storage) -> None:
