@@ -130,7 +130,7 @@ class Population:
         return f"{what}-{next(self._numbers):012d}"
 
 
-def _expect(results: Sequence[bool]) -> None:
+def _expect(results: Sequence[bool | None]) -> None:
     if not all(results):
         msg = f"{results.count(False)} of {len(results)} units were refused"
         raise AssertionError(msg)

@@ -1,5 +1,7 @@
 """Stepwell: durable workflows as static, versioned graphs of steps, on asyncio and Trio."""
 
+import typing as _typing
+
 from stepwell._checks import InvalidArgument
 from stepwell._codec import LimitExceeded, PayloadError, UnsupportedType
 from stepwell._context import Context, Outcome
@@ -68,6 +70,9 @@ from stepwell.storage import Storage, StorageError
 from stepwell.storage.memory import MemoryStorage
 from stepwell.storage.sqlite import SQLiteStorage
 
+if _typing.TYPE_CHECKING:
+    from stepwell.storage.postgres import PostgresStorage
+
 __all__ = [
     "DEFAULT",
     "EVENT_KINDS",
@@ -105,6 +110,7 @@ __all__ = [
     "Outcome",
     "Page",
     "PayloadError",
+    "PostgresStorage",
     "Problem",
     "Query",
     "Retry",
@@ -146,3 +152,16 @@ __all__ = [
     "succeed",
     "wait",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs an extra only when it is asked for."""
+    if name != "PostgresStorage":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from stepwell.storage.postgres import PostgresStorage  # noqa: PLC0415 (only here does it need its driver)
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ImportError("PostgresStorage needs asyncpg: pip install 'stepwell[postgres]'") from error
+    return PostgresStorage

@@ -28,6 +28,8 @@ _ANSWER_LIMIT: Final = 10.0
 """seconds after which a commit that isn't answered counts as one whose outcome is unknown"""
 _LEAVE_LIMIT: Final = 2.5
 """seconds for which a caller that is cancelled waits for a unit of its that was sent"""
+_HELD_UP_PAUSE: Final = 0.01
+"""seconds before a unit is sent again of which somebody else holds a row"""
 
 
 class Holder(Protocol):
@@ -71,6 +73,11 @@ class _Pending:
         self.error = error
         self.is_settled = True
 
+    def tell_by(self, told: anyio.Event) -> None:
+        """Let whoever waits for it wait for *told* from now on."""
+        before, self.told = self.told, told
+        before.set()
+
 
 class Commits:
     """Commits units for all who ask, as many at a time as have gathered.
@@ -85,6 +92,8 @@ class Commits:
         self._gathered = anyio.Event()
         self._told = anyio.Event()
         self._sending: list[_Pending] = []
+        self._held_up: list[_Pending] = []
+        """of which somebody else holds a row: they are sent again with others, after a while"""
         self._idle = anyio.Event()
         self._in_flight: set[str] | None = None
         """the ids that are being sent; None until somebody asks"""
@@ -111,7 +120,7 @@ class Commits:
                 with anyio.move_on_after(_LEAVE_LIMIT, shield=True):
                     await pending.settled()
             elif not pending.is_settled:
-                self._queue.remove(pending)
+                (self._held_up if pending in self._held_up else self._queue).remove(pending)
             raise
         if pending.error is not None:
             raise pending.error
@@ -120,10 +129,7 @@ class Commits:
     async def run(self) -> None:
         """Commit until cancelled."""
         while True:
-            if not self._queue:
-                self._idle.set()
-                self._gathered = anyio.Event()
-                await self._gathered.wait()
+            await self._gather()
             told, self._told = self._told, anyio.Event()
             self._sending, self._in_flight = self._take(), None
             for left in self._queue:
@@ -134,6 +140,21 @@ class Commits:
             then, self._then = self._then, []
             for tell in then:
                 tell()
+
+    async def _gather(self) -> None:
+        """Wait until there is something to send."""
+        if not self._queue:
+            self._gathered = anyio.Event()
+            if self._held_up:
+                with anyio.move_on_after(_HELD_UP_PAUSE):
+                    await self._gathered.wait()
+            else:
+                self._idle.set()
+                await self._gathered.wait()
+        for pending in self._held_up:
+            pending.tell_by(self._told)
+        self._queue.extendleft(reversed(self._held_up))
+        self._held_up = []
 
     def after(self, id: str, tell: Callable[[], None]) -> None:
         """Call *tell* once what is being sent for that execution has been told: a claim may be answered before it."""
@@ -147,17 +168,18 @@ class Commits:
     async def finish(self, error: Exception) -> None:
         """Take no more units, whose committers get *error*, and return when those that were taken are committed."""
         self._closed = error
-        while self._queue or self._sending:
+        while self._queue or self._sending or self._held_up:
             self._idle = anyio.Event()
             await self._idle.wait()
 
     def give_up(self, error: Exception) -> None:
         """Tell those who still wait that nobody will commit any more; what was sent may be committed or not."""
         self._closed = error
-        for pending in (*self._queue, *self._sending):
+        for pending in (*self._queue, *self._sending, *self._held_up):
             pending.settle(error)
             pending.told.set()
         self._queue.clear()
+        self._held_up.clear()
 
     def _take(self) -> list[_Pending]:
         """Take what can be committed together: no two units may touch the same execution, and their order stays."""
@@ -199,8 +221,7 @@ class Commits:
                 self._fail(batch[0], error)
                 return
             for pending in batch:  # each is told as soon as it is through
-                together, pending.told = pending.told, anyio.Event()
-                together.set()
+                pending.tell_by(anyio.Event())
             for pending in batch:  # one that can't be written must not take its neighbours along
                 await self._send_again(pending)
                 pending.told.set()
@@ -216,11 +237,18 @@ class Commits:
         try:
             with anyio.fail_after(_ANSWER_LIMIT):
                 (is_committed,) = await self._storage.commit([pending.unit])
-                self._settle(pending, is_committed=is_committed or await has_landed(self._storage, pending.unit))
+                if is_committed is False:
+                    is_committed = await has_landed(self._storage, pending.unit)
+                self._settle(pending, is_committed=is_committed)
         except Exception as error:  # as above
             self._fail(pending, error)
 
-    def _settle(self, pending: _Pending, *, is_committed: bool) -> None:
+    def _settle(self, pending: _Pending, *, is_committed: bool | None) -> None:
+        if is_committed is None:
+            pending.is_sent = False
+            pending.tell_by(anyio.Event())
+            self._held_up.append(pending)
+            return
         pending.is_committed = is_committed
         if is_committed:
             if pending.holder is not None:

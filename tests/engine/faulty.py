@@ -170,7 +170,7 @@ class Faulty:
     async def define(self, definitions: Sequence[Definition], /) -> tuple[Definition, ...]:
         return await self._call("define", lambda: self._inner.define(definitions))
 
-    async def commit(self, units: Sequence[Unit], /) -> list[bool]:
+    async def commit(self, units: Sequence[Unit], /) -> Sequence[bool | None]:
         self.units.append(len(units))
         return await self._call("commit", lambda: self._inner.commit(units))
 

@@ -17,9 +17,9 @@ from stepwell.storage._protocol import StorageError
 
 __all__ = ["Dialect", "Migration", "pending", "record", "script"]
 
-Dialect = Literal["sqlite"]
+Dialect = Literal["sqlite", "postgres"]
 
-_RECORD: Final = "INSERT INTO migrations (number, name) VALUES ({number}, '{name}');"
+_RECORD: Final = "INSERT INTO {table} (number, name) VALUES ({number}, '{name}');"
 
 
 class Migration(Struct, frozen=True):
@@ -56,9 +56,9 @@ def pending(dialect: Dialect, version: int) -> tuple[Migration, ...]:
     return tuple(migration for migration in migrations if migration.number > version)
 
 
-def record(migration: Migration) -> str:
+def record(migration: Migration, table: str = "migrations") -> str:
     """Return the statement that notes *migration* as applied."""
-    return _RECORD.format(number=migration.number, name=migration.name)
+    return _RECORD.format(table=table, number=migration.number, name=migration.name)
 
 
 def script(dialect: Dialect) -> str:

@@ -82,7 +82,7 @@ class Storage(Protocol):
         """
         ...
 
-    async def commit(self, units: Sequence[Unit], /) -> list[bool]:
+    async def commit(self, units: Sequence[Unit], /) -> Sequence[bool | None]:
         """Commit each unit whole or not at all; return for each whether it was committed.
 
         No two units of one call touch the same execution. A unit is refused (False) when any guard in it doesn't hold:
@@ -98,6 +98,9 @@ class Storage(Protocol):
         Workflow, version, parent, tags, metadata and input are those of the first commit. One that creates an execution
         running, with a worker and a token, leases it to that worker until it is due. Signals that it uses or
         discards are marked so.
+
+        None stands for a unit of which somebody else holds a row, where to wait for it would hold up the others:
+        nothing of it was written, and it is to be sent again.
 
         The items of one unit are applied in their order, and no guard among them depends on an item before it.
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from stepwell.storage import Capability, Claims, Storage, Stored
 
 HOUR: Final = 3600.0
+_HELD_UP_PAUSE: Final = 0.01
+"""seconds"""
 
 
 class ContractBroken(AssertionError):
@@ -130,9 +132,12 @@ class Scene:
 
     async def commit(self, *parts: Change | Wake | Deposit) -> bool:
         """Commit one unit and return whether it was committed."""
-        results = await self.storage.commit([parts])
-        expect_equal(len(results), 1, "commit must return one result per unit")
-        return results[0]
+        while True:
+            results = await self.storage.commit([parts])
+            expect_equal(len(results), 1, "commit must return one result per unit")
+            if results[0] is not None:
+                return results[0]
+            await anyio.sleep(_HELD_UP_PAUSE)
 
     async def committed(self, *parts: Change | Wake | Deposit) -> None:
         """Commit one unit whose guards hold."""

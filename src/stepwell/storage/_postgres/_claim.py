@@ -1,0 +1,97 @@
+"""Claims, renewals and definitions: one statement each, and one more where there is more to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from stepwell._model import Definition, Entry, Kind, Stored
+from stepwell.storage._postgres._rows import stored
+from stepwell.storage._postgres._times import microseconds
+from stepwell.storage._protocol import Capability, Claims, Lease, Renewal, StorageError
+
+if TYPE_CHECKING:
+    from stepwell.storage._postgres._database import Connection
+    from stepwell.storage._postgres._sql import Statements
+
+__all__ = ["Locked", "claim", "define", "renew"]
+
+
+class Locked(StorageError):
+    """Raised when a lease can't be renewed because somebody else has locked its row."""
+
+
+async def claim(
+    connection: Connection,
+    sql: Statements,
+    worker: str,
+    capabilities: Sequence[Capability],
+    *,
+    limit: int,
+    lease: float,
+    held: Sequence[Lease],
+    now: int | None,
+) -> Claims:
+    """Lease up to *limit* due executions to *worker*; tell which of *held* are lost."""
+    claimed: tuple[Stored, ...] = ()
+    if limit and capabilities:
+        names, versions = [name for name, _ in capabilities], [version for _, version in capabilities]
+        found = await connection.fetch(sql.claim, now, names, versions, limit, worker, microseconds(lease))
+        claimed = tuple(stored(record, _claimed(record)) for record in found)
+    still_held = await _held(connection, sql, worker) if held else frozenset[Lease]()
+    return Claims(claimed, tuple(one for one in held if one not in still_held))
+
+
+def _claimed(record: Any) -> Entry:
+    """Return the claim's own entry, which its statement has written but can't read."""
+    return Entry(
+        Kind.CLAIMED,
+        record["step"],
+        record["visit"],
+        record["attempt"],
+        record["worker"],
+        record["token"],
+        ref=record["found"],
+        seq=record["revision"],
+        at=record["updated_at"],
+    )
+
+
+async def _held(connection: Connection, sql: Statements, worker: str) -> frozenset[Lease]:
+    return frozenset(Lease(id, token) for id, token in await connection.fetch(sql.held, worker))
+
+
+async def renew(
+    connection: Connection, sql: Statements, worker: str, leases: Sequence[Lease], *, lease: float, now: int | None
+) -> Renewal:
+    """Move the end of those *leases* that are the worker's; tell which aren't, and which weren't named.
+
+    Raises Locked where a row is locked by somebody else, after the others were renewed.
+    """
+    moved: set[str] = set()
+    if leases:
+        ids, tokens = [one.id for one in leases], [one.token for one in leases]
+        found = await connection.fetch(sql.renew, now, worker, ids, tokens, microseconds(lease))
+        moved = {id for (id,) in found}
+    held = await _held(connection, sql, worker)
+    locked = [one.id for one in leases if one.id not in moved and one in held]
+    if locked:
+        raise Locked(f"{len(locked)} leases could not be renewed, {locked[0]!r} first: their rows are locked")
+    return Renewal(
+        lost=tuple(one for one in leases if one.id not in moved),
+        unknown=tuple(sorted(held.difference(leases), key=_by_id)),
+    )
+
+
+def _by_id(lease: Lease) -> str:
+    return lease.id
+
+
+async def define(connection: Connection, sql: Statements, definitions: Sequence[Definition]) -> tuple[Definition, ...]:
+    """Make *definitions* known; return those stored ones that contradict and are in use."""
+    contradicting: list[Definition] = []
+    for one in definitions:
+        found = await connection.fetchrow(sql.define, one.workflow, one.version, one.digest, one.graph)
+        if found is not None:
+            contradicting.append(Definition(one.workflow, one.version, found["digest"], found["graph"]))
+    return tuple(contradicting)

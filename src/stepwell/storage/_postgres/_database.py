@@ -1,0 +1,198 @@
+"""Connections to one database, the unit of work, and what the server's errors mean. Runs in an asyncio loop.
+
+Rule 1: waiting for a connection may be cancelled. What was begun with it may not: work and release are shielded
+together, since a cancelled COMMIT may have happened all the same. A time limit stands over them; at its end the
+connection is cut, and what became of the work is unknown.
+Rule 2: every error of the driver, of the network and of the server becomes a StorageError, which names the server
+without its password.
+Rule 3: nothing relies on the state of a session, so that a pooler in transaction mode may stand between.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import anyio
+import asyncpg
+from anyio import CancelScope
+
+from stepwell.storage._protocol import StorageError
+
+if TYPE_CHECKING:
+    from stepwell.storage._postgres._address import Address
+
+__all__ = ["Connection", "Database", "DatabaseAway"]
+
+T = TypeVar("T")
+
+Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
+"""What runs statements: a connection, or a pool's stand-in for one."""
+
+_UNIT_LIMIT: Final = 15.0
+"""seconds that a unit of work may take once it has a connection"""
+_RELEASE_LIMIT: Final = 2.0
+_CONNECT_LIMIT: Final = 10.0
+_CLOSE_LIMIT: Final = 5.0
+"""seconds"""
+_TRIES: Final = 6
+"""how often a transaction is begun again that the server gave up for the sake of others"""
+
+_PLANS: Final = {
+    "application_name": "stepwell",
+    # Every statement goes by an index to a few rows. Plans are made once and kept, perhaps from when a table was empty.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+_AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
+"""Errors after which the transaction is gone and may simply be begun again."""
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+"""Errors that pass by themselves when the server is back."""
+_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+
+class DatabaseAway(StorageError):
+    """Raised when the server can't be reached now."""
+
+
+class Database:
+    """A pool of connections, opened as they are needed."""
+
+    def __init__(self, address: Address, *, connections: int, pooler: bool) -> None:
+        """Open up to *connections*; behind a *pooler*, prepare no statements and set nothing for the session."""
+        self.address = address
+        self._connections = connections
+        self._options: dict[str, Any] = {
+            "timeout": _CONNECT_LIMIT,
+            "statement_cache_size": 0 if pooler else 200,
+            "server_settings": {"application_name": "stepwell"} if pooler else _PLANS,
+        }
+        self._pool: asyncpg.Pool[Any] | None = None
+
+    async def open(self) -> None:
+        """Make the pool, and see that the server answers. Raises StorageError."""
+        try:
+            self._pool = await asyncpg.create_pool(
+                self.address.dsn,
+                min_size=0,
+                max_size=self._connections,
+                max_inactive_connection_lifetime=0,
+                reset=_keep_as_it_is,
+                **self._options,
+            )
+            await self.unit(_answers)
+        except (*_DRIVER, ValueError) as error:
+            await self.close()
+            raise self.error(error) from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close all connections; cut those that don't close in time."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        with CancelScope(shield=True):
+            with anyio.move_on_after(_CLOSE_LIMIT) as limit:
+                await pool.close()
+            if limit.cancelled_caught:
+                pool.terminate()
+
+    async def connect(self) -> asyncpg.Connection[Any]:
+        """Open a connection beside the pool, for one who needs one for himself. Raises StorageError."""
+        try:
+            connection: asyncpg.Connection[Any] = await asyncpg.connect(self.address.dsn, **self._options)
+        except (*_DRIVER, ValueError) as error:
+            raise self.error(error) from error
+        return connection
+
+    async def unit(self, work: Callable[..., Awaitable[T]], *args: Any, limit: float = _UNIT_LIMIT) -> T:
+        """Return what *work* does with a connection of the pool; begun, it can't be cancelled. Raises StorageError.
+
+        Where the server ended its transaction for the sake of others, it is begun again.
+        """
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return await self._once(work, args, limit)
+            except _AGAIN as error:
+                if attempt == _TRIES:
+                    raise self.error(error) from error
+            except _DRIVER as error:
+                raise self.error(error) from error
+            await anyio.sleep(0.002 * 2**attempt * random.random())  # noqa: S311 (jitter)
+        raise AssertionError("unreachable")
+
+    async def _once(self, work: Callable[..., Awaitable[T]], args: tuple[Any, ...], limit: float) -> T:
+        pool = self._pool
+        if pool is None:
+            raise StorageError(f"{self.address.name}: the storage is closed")
+        connection = await pool.acquire()
+        with CancelScope(shield=True):
+            try:
+                with anyio.fail_after(limit):
+                    result = await work(connection, *args)
+            except TimeoutError:
+                connection.terminate()
+                raise DatabaseAway(f"{self.address.name}: the server didn't answer within {limit:g} s") from None
+            finally:
+                with anyio.move_on_after(_RELEASE_LIMIT) as release:
+                    await pool.release(connection)
+                if release.cancelled_caught:
+                    connection.terminate()
+            return result
+        raise AssertionError("a scope that nobody cancels swallows nothing")
+
+    def error(self, cause: BaseException) -> StorageError:
+        """Return *cause* as an error of this storage: which server, and what to do."""
+        if isinstance(cause, StorageError):
+            return cause
+        kind = DatabaseAway if isinstance(cause, _AWAY) else StorageError
+        error = kind(f"{self.address.name}: {self.address.redacted(_cure(cause))}")
+        error.__cause__ = cause
+        return error
+
+
+def _cure(cause: BaseException) -> str:
+    """Say in one line what is wrong, and what to do about it."""
+    text = " ".join(str(cause).split()) or type(cause).__name__
+    match cause:
+        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
+            return f"the server refused the login: {text}; check the user and the password"
+        case asyncpg.InvalidCatalogNameError():
+            return f"{text}; create it (CREATE DATABASE), or name another one"
+        case asyncpg.InsufficientPrivilegeError():
+            return f"{text}; grant the role what it lacks, or run `stepwell migrate` as the owner"
+        case asyncpg.ReadOnlySQLTransactionError():
+            return f"{text}; this server is read-only (a standby?): name the primary"
+        case asyncpg.UndefinedTableError() | asyncpg.InvalidSchemaNameError():
+            return f"{text}; the tables are missing: run `stepwell migrate`"
+        case asyncpg.TooManyConnectionsError():
+            return f"{text}; raise max_connections, or give the storage fewer connections"
+        case asyncpg.DiskFullError():
+            return f"{text}; the server's disk is full: free some space"
+        case OSError() | TimeoutError():
+            return f"the server can't be reached: {text}; is it running, and are host and port right?"
+        case ValueError() | asyncpg.InterfaceError():
+            return f"{text}; a DSN reads postgresql://user:password@host:5432/database"
+        case _:
+            return text
+
+
+async def _answers(connection: Connection) -> None:
+    await connection.execute("SELECT 1")
+
+
+async def _keep_as_it_is(_: asyncpg.Connection[Any]) -> None:
+    """Reset nothing: no statement here leaves anything behind, and the default costs a round trip for each unit."""

@@ -1,0 +1,138 @@
+"""Hints from other processes: LISTEN on a connection of its own, NOTIFY outside of every transaction that matters.
+
+All commits of one database that hold a NOTIFY share a lock, so that one in the group commit would put all workers in a
+queue. It is sent after the commit instead, by one task, one at a time: what is committed while one is under way shares
+the next. It carries nothing but who sent it, and nothing is lost with it but time.
+
+Starts a task: the sender. Runs in an asyncio loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import asyncpg
+
+if TYPE_CHECKING:
+    from stepwell.storage._postgres._database import Connection, Database
+
+__all__ = ["Listener"]
+
+_PING_EVERY: Final = 15.0
+_PING_LIMIT: Final = 5.0
+"""seconds between two looks whether the server is still there, and until it counts as gone"""
+_PAUSE: Final = 0.01
+"""seconds between two hints that are sent"""
+_CLOSE_LIMIT: Final = 1.0
+
+_SEND: Final = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)"
+"""Nothing is lost with a hint, so its commit doesn't wait for the disk."""
+
+
+class Listener:
+    """Sends hints to all who listen on a channel, and hears theirs."""
+
+    def __init__(self, database: Database, channel: str, me: str) -> None:
+        """Listen on *channel* for whoever isn't *me*."""
+        self._database = database
+        self._channel = channel
+        self._me = me
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._rung = asyncio.Event()
+        self._is_lost = False
+        self._to_send = asyncio.Event()
+        self._sender: asyncio.Task[None] | None = None
+        self._waiting = 0
+
+    def send(self) -> None:
+        """Let others know that something may be due or has changed, soon; also other engines on this storage."""
+        if self._waiting > 1:  # one who waits alone made the change, and knows
+            self._rung.set()
+        self._to_send.set()
+        if self._sender is None:
+            self._sender = asyncio.get_running_loop().create_task(self._send_all())
+
+    async def _send_all(self) -> None:
+        while True:
+            await self._to_send.wait()
+            self._to_send.clear()
+            with suppress(Exception):  # a hint that can't be sent is none; whoever commits finds out what is wrong
+                await self._database.unit(_notify, self._channel, self._me)
+            await asyncio.sleep(_PAUSE)
+
+    async def heard(self) -> None:
+        """Return when somebody else has sent a hint, or when hints may have been missed. Raises StorageError."""
+        self._waiting += 1
+        try:
+            await self._wait()
+        finally:
+            self._waiting -= 1
+
+    async def _wait(self) -> None:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._listen()
+            return  # what was sent before is lost: look once
+        while not self._rung.is_set():
+            with anyio.move_on_after(_PING_EVERY):
+                await self._rung.wait()
+            if not self._rung.is_set() and not await self._is_alive():
+                self._rung.set()
+        self._rung.clear()
+
+    async def _listen(self) -> asyncpg.Connection[Any]:
+        await self._drop()
+        connection = await self._database.connect()
+        try:
+            await connection.add_listener(self._channel, self._ring)
+            connection.add_termination_listener(self._lost)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            connection.terminate()
+            raise self._database.error(error) from error
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    def _ring(self, _connection: object, _pid: int, _channel: str, sender: object) -> None:
+        if sender != self._me:
+            self._rung.set()
+
+    def _lost(self, connection: object) -> None:
+        if connection is self._connection:
+            self._rung.set()
+
+    async def _is_alive(self) -> bool:
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            return False
+        try:
+            with anyio.fail_after(_PING_LIMIT):
+                await connection.execute("SELECT 1")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            connection.terminate()
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Send and hear nothing any more."""
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.cancel()
+            with suppress(asyncio.CancelledError):
+                await sender
+        await self._drop()
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed():
+            with anyio.move_on_after(_CLOSE_LIMIT, shield=True):
+                await connection.close()
+            if not connection.is_closed():
+                connection.terminate()
+
+
+async def _notify(connection: Connection, channel: str, me: str) -> None:
+    await connection.execute(_SEND, channel, me)
