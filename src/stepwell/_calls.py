@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from stepwell._program import Program
     from stepwell._threads import Threads
     from stepwell._transition import Event, State
+    from stepwell.storage._transactions import TransactionRefused
 
 __all__ = ["Calls", "route_of"]
 
@@ -76,10 +77,10 @@ class Calls:
         self.has_spoiled_task = False
         """whether a handler did that, or cancelled the task natively: the lease is handed back, another task goes on"""
 
-    async def call(self, step: Any, state: State, signal: Signal | None = None) -> Event:
+    async def call(self, step: Any, state: State, signal: Signal | None = None, connection: Any = None) -> Event:
         """Run the step's function, or a wait's resolver on its signal; return what it came to."""
         try:
-            arguments: tuple[Any, ...] = (self._context(state),)
+            arguments: tuple[Any, ...] = (self._context(state, connection),)
             if signal is not None:
                 what = f"the signal {signal.id!r} to step {step.name!r}"
                 arguments = (*arguments, self._program.inputs[step.name].decode(signal.payload, what=what))
@@ -118,7 +119,7 @@ class Calls:
         self.has_spoiled_task = self.has_open_scope = True
         return self._failed(step, ScopeLeftOpen(self._workflow.name, step.name), "error")
 
-    def _context(self, state: State) -> Context[Any]:
+    def _context(self, state: State, connection: Any = None) -> Context[Any]:
         row, history = state.row, state.history
         step = row.step or ""
         return Context(
@@ -135,6 +136,7 @@ class Calls:
             metadata=row.metadata,
             tags=row.tags,
             log=partial(_log, row),
+            connection=connection,
         )
 
     def _no_place(self, step: Any, row: Row) -> Event:
@@ -234,6 +236,10 @@ class Calls:
             return self._failed(step, error, "payload")
         except UnknownRoute as error:
             return self._failed(step, error, "unknown_route")
+
+    def refused(self, step: Any, error: TransactionRefused) -> Raised:
+        """Return what comes of a step whose transaction the database refused to commit."""
+        return self._failed(step, error.__cause__ or error, "transaction")
 
     def _failed(self, step: Any, error: BaseException, code: str, *, is_final: bool = False) -> Raised:
         failure = failure_of(error, code=code, limit=self._limits.error)

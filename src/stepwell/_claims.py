@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stepwell._definition import Workflow
     from stepwell._model import Change, Row
     from stepwell._program import Program
-    from stepwell._runner import Services
+    from stepwell._services import Services
 
 __all__ = ["Claim", "Place", "hand_back"]
 

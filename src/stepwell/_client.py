@@ -52,14 +52,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from stepwell._claims import Place
-    from stepwell._commits import Holder
+    from stepwell._commits import Commits, Holder
     from stepwell._model import Change, Moment, Row, Stored, Unit
     from stepwell._program import Program
-    from stepwell._runner import Services
+    from stepwell._services import Services
     from stepwell._transition import Event
     from stepwell.storage._protocol import Lease
 
-__all__ = ["Client", "known_id"]
+__all__ = ["Client", "check_same", "known_id"]
 
 _TRIES: Final = 5
 """how often a commit whose outcome is unknown is looked up and sent again before the client hears of it"""
@@ -110,23 +110,24 @@ class Client:
             due=due,
         )
         place = self._place(program) if due == NOW else None
+        lane = self._services.commits if id is None else self._services.starts
         if place is None:
             change = create()
-            is_new = await self._commit((change,))
+            is_new = await self._commit((change,), lane=lane)
         else:
             change = create(claimant=place.claimant)
-            is_new = await self._commit_in(place, change, program)
+            is_new = await self._commit_in(place, change, program, lane)
         if not is_new:
             stored = await self.load(change.row.id)
-            _check_same(stored, program, input, pinned=pinned)
+            check_same(stored, program, input, pinned=pinned)
         return change.row.id
 
-    async def _commit_in(self, place: Place, change: Change, program: Program) -> bool:
+    async def _commit_in(self, place: Place, change: Change, program: Program, lane: Commits) -> bool:
         """Commit a start that a worker here claims with it. A lease that comes of it and that nobody runs goes back."""
         is_refused = False
         try:
             place.expect(change)
-            is_refused = not await self._commit((change,), place)
+            is_refused = not await self._commit((change,), place, lane)
         finally:
             unclaimed = place.close()
             if unclaimed is not None and not is_refused:
@@ -284,7 +285,7 @@ class Client:
         terms = Terms(self._services.change_id(), keep_lease=False)
         return transition(workflow, State.of(stored), event, terms).unit
 
-    async def _commit(self, unit: Unit, holder: Holder | None = None) -> bool:
+    async def _commit(self, unit: Unit, holder: Holder | None = None, lane: Commits | None = None) -> bool:
         """Commit; where the outcome is unknown, look for it, and send it again if it isn't there.
 
         Raises StorageError when the storage doesn't answer for too long: then it may be committed or not.
@@ -292,7 +293,7 @@ class Client:
         for attempt in range(1, _TRIES + 1):
             is_refused = False
             try:
-                if await self._services.commits.commit(unit, holder):
+                if await (lane or self._services.commits).commit(unit, holder):
                     return True
                 if attempt == 1:
                     return False
@@ -334,7 +335,7 @@ def _open_child(stored: Stored) -> str | None:
     return step.child if step is not None and step.is_open else None
 
 
-def _check_same(stored: Stored, program: Program, input: str, *, pinned: bool) -> None:
+def check_same(stored: Stored, program: Program, input: str, *, pinned: bool) -> None:
     """The execution that has the id must be the one that was to be started."""
     row, workflow = stored.row, program.workflow
     if row.workflow != workflow.name:

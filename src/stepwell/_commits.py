@@ -158,12 +158,16 @@ class Commits:
 
     def after(self, id: str, tell: Callable[[], None]) -> None:
         """Call *tell* once what is being sent for that execution has been told: a claim may be answered before it."""
-        if self._in_flight is None:
-            self._in_flight = {one for pending in self._sending for one in pending.ids}
-        if id in self._in_flight:
+        if self.is_sending(id):
             self._then.append(tell)
         else:
             tell()
+
+    def is_sending(self, id: str) -> bool:
+        """Tell whether something of that execution is being sent."""
+        if self._in_flight is None:
+            self._in_flight = {one for pending in self._sending for one in pending.ids}
+        return id in self._in_flight
 
     async def finish(self, error: Exception) -> None:
         """Take no more units, whose committers get *error*, and return when those that were taken are committed."""

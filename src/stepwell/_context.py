@@ -65,6 +65,7 @@ class Context(Generic[InputT_co]):
 
     __slots__ = (
         "_attempt",
+        "_connection",
         "_data",
         "_execution_id",
         "_failures",
@@ -97,6 +98,7 @@ class Context(Generic[InputT_co]):
         metadata: Mapping[str, Any] | None = None,
         tags: Sequence[str] = (),
         log: _Log | Callable[[], _Log] | None = None,
+        connection: Any = None,
     ) -> None:
         """Keep what is given; *outputs* and *failures* are keyed by step handle or by step name.
 
@@ -117,6 +119,7 @@ class Context(Generic[InputT_co]):
         self._metadata = metadata
         self._tags = tags
         self._log = log
+        self._connection = connection
 
     @property
     def input(self) -> InputT_co:
@@ -198,6 +201,16 @@ class Context(Generic[InputT_co]):
             log = log()
             self._log = log
         return log
+
+    @property
+    def connection(self) -> Any:
+        """The asyncpg connection of a transactional activity: what is written there is committed with the result.
+
+        Raises RuntimeError in any other step.
+        """
+        if self._connection is None:
+            raise RuntimeError(f"step {self._step!r} has no connection: make it @activity(transactional=True)")
+        return self._connection
 
     @overload
     def output(self, step: Produces[OutT], /) -> OutT: ...

@@ -132,6 +132,7 @@ class Engine(AsyncContextManagerMixin):
         delay: Seconds | None = None,
         at: datetime | None = None,
         version: str | None = None,
+        connection: Any = None,
     ) -> Handle[OutT]: ...
     @overload
     async def start(
@@ -146,6 +147,7 @@ class Engine(AsyncContextManagerMixin):
         delay: Seconds | None = None,
         at: datetime | None = None,
         version: str | None = None,
+        connection: Any = None,
     ) -> Handle[Any]: ...
     async def start(
         self,
@@ -159,6 +161,7 @@ class Engine(AsyncContextManagerMixin):
         delay: Seconds | None = None,
         at: datetime | None = None,
         version: str | None = None,
+        connection: Any = None,
     ) -> Handle[Any]:
         """Create an execution, durable when this returns, and return its handle.
 
@@ -167,13 +170,16 @@ class Engine(AsyncContextManagerMixin):
         time. Raises UnknownWorkflow, DefinitionChanged, PayloadError (with the path of what doesn't fit),
         InvalidArgument and StorageError; after the last it may exist or not, and starting it again with the same id is
         safe.
+
+        With *connection*, an asyncpg connection with an open transaction, it is part of that transaction: it exists
+        exactly if the caller commits. This takes a `PostgresStorage` and asyncio.
         """
         opened = self._opened()
         program = await self._registry.ready(opened.storage, workflow, version)
         what = f"the input of workflow {program.workflow.name!r}"
         handle: Handle[Any] = Handle(
             self,
-            await opened.client.start(
+            await opened.client_in(connection).start(
                 program,
                 program.input.canonical(input, limits=self._settings.limits, what=what),
                 id=None if id is None else check_execution_id(id),
@@ -208,20 +214,32 @@ class Engine(AsyncContextManagerMixin):
 
     @overload
     async def signal(
-        self, id: str, step: Wait[Any, SignalT, Any, Any], payload: SignalT, /, *, signal_id: str | None = None
+        self,
+        id: str,
+        step: Wait[Any, SignalT, Any, Any],
+        payload: SignalT,
+        /,
+        *,
+        signal_id: str | None = None,
+        connection: Any = None,
     ) -> None: ...
     @overload
-    async def signal(self, id: str, step: str, payload: Any = None, /, *, signal_id: str | None = None) -> None: ...
-    async def signal(self, id: str, step: Any, payload: Any = None, /, *, signal_id: str | None = None) -> None:
+    async def signal(
+        self, id: str, step: str, payload: Any = None, /, *, signal_id: str | None = None, connection: Any = None
+    ) -> None: ...
+    async def signal(
+        self, id: str, step: Any, payload: Any = None, /, *, signal_id: str | None = None, connection: Any = None
+    ) -> None:
         """Send a signal to a wait, durable when this returns: used at once if the wait is open, else kept for it.
 
         The same *signal_id* with the same content is harmless. Raises ExecutionNotFound, ExecutionEnded, PayloadError,
-        and a SignalError that says why it is not taken; then nothing of it is stored.
+        and a SignalError that says why it is not taken; then nothing of it is stored. With *connection* it is part of
+        the caller's transaction (as for `start`), and its wait looks once that is committed.
         """
         opened = await self._ready()
         name = step_name(step)
         key = self._entropy.id() if signal_id is None else check_execution_id(signal_id, what="the signal id")
-        await opened.client.signal(self._program_of, id, name, payload, key)
+        await opened.client_in(connection).signal(self._program_of, id, name, payload, key)
 
     async def cancel(self, id: str, /, reason: str = "") -> Status:
         """Cancel an execution and its open children; return how it stands then: cancelled, or already ended and how.

@@ -13,6 +13,7 @@ from stepwell._difference import difference
 from stepwell._errors import DefinitionChanged, UnknownWorkflow
 from stepwell._failure import describe, type_name
 from stepwell._program import Program
+from stepwell._transactions import transactional
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +87,8 @@ class Registry:
             programs, self._unpublished = self._unpublished, {}
             if not programs:
                 return []
+            for program in programs.values():
+                _check_transactional(storage, program)
             try:
                 contradicting = await storage.define([program.definition for program in programs.values()])
             except BaseException:
@@ -143,6 +146,13 @@ class Registry:
             error = self._refused[key][1]
             raise DefinitionChanged(error.workflow, error.version, error.difference)
         return self.programs.get(key)
+
+
+def _check_transactional(storage: Storage, program: Program) -> None:
+    """See that transactional steps can run with this storage. Raises InvalidArgument."""
+    for step in program.workflow.steps.values():
+        if step.transactional:
+            transactional(storage, f"transactional=True, of step {step.name!r} of workflow {program.workflow.name!r},")
 
 
 def _changed(known: Definition, changed: Definition) -> DefinitionChanged:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, assert_never
+from typing import TYPE_CHECKING, Any, Final, NoReturn, assert_never
 
 import anyio
 import anyio.lowlevel
@@ -18,7 +18,9 @@ from stepwell._calls import Calls
 from stepwell._commits import NotTrusted
 from stepwell._leases import Ending
 from stepwell._model import Row, Status
+from stepwell._transactions import transactional
 from stepwell._transition import (
+    Action,
     Call,
     ChildEnded,
     Decide,
@@ -26,6 +28,7 @@ from stepwell._transition import (
     HandedBack,
     Look,
     Resolve,
+    Returned,
     State,
     StillSuspended,
     Terms,
@@ -34,67 +37,25 @@ from stepwell._transition import (
     transition,
 )
 from stepwell.storage._protocol import StorageError
+from stepwell.storage._transactions import TransactionLost, TransactionRefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from stepwell._commits import Commits
-    from stepwell._entropy import Entropy
     from stepwell._leases import Held
-    from stepwell._limits import Limits
-    from stepwell._model import Signal, Stored
+    from stepwell._model import Signal, Stored, Unit
     from stepwell._program import Program
-    from stepwell._threads import Threads
+    from stepwell._services import Host, Services
     from stepwell._transition import Event, Move
-    from stepwell.storage._protocol import Storage
+    from stepwell.storage._transactions import StepTransaction
 
-__all__ = ["Host", "Run", "Services"]
+__all__ = ["Run"]
 
 _MAX_RIDERS: Final = 20
 _HAND_BACK_LIMIT: Final = 2.5
 """seconds that a hand-back may take once it was asked for from outside, after as much for a commit in flight"""
 
 logger = logging.getLogger("stepwell")
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What every run of one engine shares."""
-
-    storage: Storage
-    commits: Commits
-    entropy: Entropy
-    limits: Limits
-    max_crashes: int
-    committed: Callable[[Any], None]
-    """told of a unit whose commit was found out about later"""
-    change_id: Callable[[], str]
-
-
-class Host(Protocol):
-    """What a run asks of the worker that it belongs to."""
-
-    threads: Threads
-
-    def goes_on(self) -> bool:
-        """Tell whether the next step may begin under this lease."""
-        ...
-
-    def suspect_delay(self, held: Held) -> float:
-        """Return 0 if an execution that lost its worker may run now, else the seconds after which to ask again."""
-        ...
-
-    def suspect_is_over(self, held: Held) -> None:
-        """Hear that the step which makes the execution a suspect, if it is one, has ended."""
-        ...
-
-    def trouble(self, message: str, held: Held, row: Row | None = None) -> None:
-        """Report what is wrong with the worker, its storage or a handler, rather than with a step."""
-        ...
-
-    def lease_lost(self, held: Held, row: Row) -> None:
-        """Report that this worker lost the lease."""
-        ...
 
 
 class _Spoiled(Exception):  # not an error: the way out of a task that a handler has spoiled
@@ -133,6 +94,8 @@ class Run:
         self.name = f"stepwell {stored.row.id}"
         self._in_hand: _InHand | None = None
         self._move: Move | None = None
+        self._transaction: StepTransaction | None = None
+        """the one in which the step's result is being committed"""
 
     async def run(self) -> None:
         """Run it until it is done or given up. Cancellation hands the lease back, shielded and within five seconds."""
@@ -167,7 +130,13 @@ class Run:
         while self._row.status is Status.RUNNING:
             if anyio.current_effective_deadline() == -math.inf:
                 await anyio.lowlevel.checkpoint()  # begin nothing for a worker that is on its way out
-            event = await self._next_event()
+            action = plan(self._workflow, self._state, self._now)
+            if isinstance(action, Call) and action.step.transactional:
+                event = await self._call_in_transaction(action.step)
+                if event is None:
+                    continue
+            else:
+                event = await self._event_of(action)
             if self._calls.has_spoiled_task:
                 self._in_hand = self._take_in_hand(event)
                 raise _Spoiled
@@ -226,8 +195,7 @@ class Run:
 
     # -- what is next --------------------------------------------------------------------------------------------------
 
-    async def _next_event(self) -> Event:
-        action = plan(self._workflow, self._state, self._now)
+    async def _event_of(self, action: Action) -> Event:
         match action:
             case Decide(event):
                 return event
@@ -249,11 +217,34 @@ class Run:
         outcome = f'{{"status":"{row.status}","output":{row.output or "null"},"error":{error},"id":{_json(row.id)}}}'
         return ChildEnded(row.status, outcome)
 
-    async def _call(self, step: Any, signal: Signal | None = None) -> Event:
+    async def _call_in_transaction(self, step: Any) -> Event | None:
+        """Call the step, and commit its result in its own transaction; return what is left to settle outside of it.
+
+        None also where the transaction is gone: the step is called again.
+        """
+        storage = transactional(self._services.storage, f"step {step.name!r}")
+        try:
+            async with storage.transaction() as transaction:
+                event = await self._call(step, connection=transaction.connection)
+                if not isinstance(event, Returned) or self._calls.has_spoiled_task:
+                    return event
+                self._transaction = transaction
+                await self._settle(event)
+                return None
+        except TransactionRefused as error:
+            return self._calls.refused(step, error)
+        except (TransactionLost, StorageError) as error:
+            self._host.trouble(str(error), self._held, self._row)
+        finally:  # what was not committed was rolled back, with the user's rows: it must not be committed without them
+            self._transaction = self._in_hand = None
+        await self._pause()
+        return None
+
+    async def _call(self, step: Any, signal: Signal | None = None, connection: Any = None) -> Event:
         known = self._state.step
         if known is not None and known.lost and (delay := self._host.suspect_delay(self._held)) > 0:
             return HandedBack("suspect", delay)
-        return await self._calls.call(step, self._state, signal)
+        return await self._calls.call(step, self._state, signal, connection)
 
     # -- deciding and committing ---------------------------------------------------------------------------------------
 
@@ -315,7 +306,7 @@ class Run:
         self._move = move
         is_known = True
         try:
-            if await services.commits.commit(move.unit, self):
+            if await self._send(move.unit):
                 return True
         except NotTrusted:
             self._held.end(Ending.LOST)
@@ -344,6 +335,19 @@ class Run:
         self._state = State.of(stored)
         self._row = row
         return False
+
+    async def _send(self, unit: Unit) -> bool:
+        """Commit with those of others, or with the rows of the step's own transaction."""
+        transaction = self._transaction
+        if transaction is None:
+            return await self._services.commits.commit(unit, self)
+        if not self.is_trusted(anyio.current_time()):
+            raise NotTrusted
+        is_committed = await transaction.commit(unit)
+        if is_committed:
+            self.landed()
+            self._services.committed(unit)
+        return is_committed
 
     def _lose(self, row: Row) -> NoReturn:
         self._held.end(Ending.CANCELLED if row.status is Status.CANCELLED else Ending.LOST)

@@ -23,9 +23,10 @@ from stepwell._interrupts import mark_shelters, sheltered
 from stepwell._leases import Ending
 from stepwell._model import Change, Status
 from stepwell._notices import notices
+from stepwell._outbox import Outbox
 from stepwell._own_task import call_in_own_task
 from stepwell._results import Results
-from stepwell._runner import Services
+from stepwell._services import Services
 from stepwell._wakeups import Wakeups
 from stepwell._worker import Worker
 from stepwell.storage._protocol import StorageError
@@ -68,17 +69,23 @@ class Session:
         self._workers: set[Worker] = set()
         self._left = anyio.Event()
         self._commits = Commits(storage, self._committed)
+        self._starts = Commits(storage, self._committed)
         self.results = Results(storage, self.wakeups)
-        self._services = Services(
+        self.services = Services(
             storage,
             self._commits,
+            self._starts,
             entropy,
             settings.limits,
             settings.max_crashes,
             self._committed,
             partial(_next_id, entropy.token(), itertools.count(1)),
         )
-        self.client = Client(self._services, self._place)
+        self.client = Client(self.services, self._place)
+
+    def client_in(self, connection: Any) -> Client | Outbox:
+        """Return who starts and signals: by itself, or within the transaction that is open on *connection*."""
+        return self.client if connection is None else Outbox(self.services, connection)
 
     @asynccontextmanager
     async def live(self) -> AsyncGenerator[None]:
@@ -86,7 +93,7 @@ class Session:
         mark_shelters()
         async with guarded_task_group("a task of the engine died") as tasks:
             scopes: list[CancelScope] = []
-            for work in (self._commits.run, self._listeners.run, self.results.run, self._hear):
+            for work in (self._commits.run, self._starts.run, self._listeners.run, self.results.run, self._hear):
                 scopes.append(CancelScope(shield=True))
                 tasks.start_soon(sheltered, _under, scopes[-1], work)
             try:
@@ -108,8 +115,10 @@ class Session:
                 while self._workers:
                     self._left = anyio.Event()
                     await self._left.wait()
+                await self._starts.finish(closed)
                 await self._commits.finish(closed)
         finally:
+            self._starts.give_up(closed)
             self._commits.give_up(closed)
             self.results.close(closed)
         await self._listeners.flush()
@@ -118,7 +127,7 @@ class Session:
         """Make a worker whose id nobody else has, whatever the engine's name."""
         return Worker(
             f"{self._settings.name}-{self._entropy.token()}",
-            self._services,
+            self.services,
             self._registry,
             self._settings.timing,
             concurrency=concurrency,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from stepwell._model import Row
     from stepwell._program import Program
     from stepwell._registry import Registry
-    from stepwell._runner import Services
+    from stepwell._services import Services
     from stepwell.storage._protocol import Lease
 
 __all__ = ["Timing", "Worker"]
@@ -308,7 +308,7 @@ class Worker:
             held.end(Ending.DRAINED)
         if self._listeners.is_needed:
             for event in claim_notices(row, Status(stored.journal[-1].ref or Status.QUEUED)):
-                self._services.commits.after(row.id, partial(self._listeners.tell, event))
+                self._services.after(row.id, partial(self._listeners.tell, event))
         run = Run(self._services, self, claim.program, stored, held)
         self._running += 1
         steps.start(partial(self._run, run, held), partial(getattr, run, "has_open_scope"), run.name)

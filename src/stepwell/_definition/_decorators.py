@@ -106,6 +106,7 @@ def activity(
     timeout: Seconds | Default | None = DEFAULT,
     max_visits: int = 1,
     returns: Any = None,
+    transactional: bool = False,
 ) -> ActivityDecorator: ...
 def activity(
     function: Callable[..., Any] | None = None,
@@ -118,15 +119,20 @@ def activity(
     timeout: Seconds | Default | None = DEFAULT,
     max_visits: int = 1,
     returns: Any = None,
+    transactional: bool = False,
 ) -> Any:
     """Make a step that does something; its output is what the function returns.
 
     A plain `def` runs in a worker thread. *retry* is a number of attempts or a `Retry`; *timeout* is per attempt;
     *returns* takes the place of a return annotation that can't be resolved.
+
+    With *transactional* the function gets `ctx.connection`, an asyncpg connection with an open transaction, and what it
+    writes there is committed together with the step's result: both exactly once, or neither. It takes an `async def`, a
+    `PostgresStorage` and asyncio. Where the transaction is lost, the function runs again.
     """
 
     def decorate(function: Callable[..., Any]) -> Activity[Any, Any, Any]:
-        own = {"returns": returns}
+        own = {"returns": returns, "transactional": transactional}
         return make(
             Activity,
             function,

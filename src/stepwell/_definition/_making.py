@@ -48,6 +48,10 @@ def make(
         problems.append(("bad-handler", unfit))
     if timeout is DEFAULT and kind is Wait:
         problems.append(("bad-timeout", "a wait has no default timeout; pass how long to wait, or None for ever"))
+    if own.get("transactional") not in (None, False) and not is_async(function):
+        problems.append(
+            ("bad-transactional", "transactional=True takes an `async def`: no connection can go to a thread")
+        )
     fields = {
         "label": _text(step if label is None else label, "label", problems),
         "description": _text(description, "description", problems),

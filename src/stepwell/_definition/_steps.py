@@ -74,6 +74,8 @@ class Step(Generic[InputT_contra, ResultT_co]):
     max_visits: int = 1
     timeout: Timeout = DEFAULT
     retry: Retry = ONCE
+    transactional: bool = False
+    """whether its result is committed with rows of the user's own, in one transaction: activities only"""
     problems: tuple[Problem, ...] = ()
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -28,7 +29,11 @@ from stepwell.storage._postgres._listener import Listener
 from stepwell.storage._postgres._rows import entry, row, stored
 from stepwell.storage._postgres._sql import Statements
 from stepwell.storage._postgres._times import microseconds
-from stepwell.storage._postgres._within import commit_within
+from stepwell.storage._postgres._within import (
+    PostgresCallersTransaction,
+    PostgresStepTransaction,
+    step_transaction,
+)
 from stepwell.storage._protocol import Capability, Claims, Lease, Lifeline, Renewal, StorageError
 
 __all__ = ["PostgresStorage"]
@@ -44,21 +49,26 @@ _RENEWAL_PAUSE: Final = 0.1
 class _Opened:
     """What there is between enter and exit. All of it is used in the driver's loop only."""
 
-    def __init__(self, loop: Loop, database: Database, renewals: Database, listener: Listener | None) -> None:
+    def __init__(
+        self, loop: Loop, database: Database, renewals: Database, steps: Database, listener: Listener | None
+    ) -> None:
         self.loop = loop
         self.database = database
         self.renewals = renewals
+        self.steps = steps
         self.listener = listener
         self.process = os.getpid()
 
     async def open(self, prepare: Callable[[Connection], Awaitable[Any]]) -> None:
         await self.database.open()
         await self.renewals.open()
+        await self.steps.open()
         await self.database.unit(prepare, limit=600.0)
 
     async def close(self) -> None:
         if self.listener is not None:
             await self.listener.close()
+        await self.steps.close()
         await self.renewals.close()
         await self.database.close()
 
@@ -73,8 +83,8 @@ class PostgresStorage:
 
     With *notify* other processes hear at once what concerns them (LISTEN and NOTIFY); without, at their next poll.
     Behind PgBouncer in transaction mode say `pooler=True, notify=False`. Up to *connections* are opened for all that an
-    engine does, and two more, for renewals and for listening. *clock* tells seconds since the epoch, for tests; without
-    it the server's clock decides.
+    engine does, two more for renewals and for listening, and up to *transactions* for transactional steps. *clock*
+    tells seconds since the epoch, for tests; without it the server's clock decides.
 
     Belongs to the event loop in which it was entered; other loops and processes open one of their own.
     """
@@ -88,6 +98,7 @@ class PostgresStorage:
         notify: bool = True,
         pooler: bool = False,
         connections: int = 8,
+        transactions: int = 10,
         wait: float = 30.0,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -100,6 +111,7 @@ class PostgresStorage:
         self._notify = notify
         self._pooler = pooler
         self._connections = connections
+        self._transactions = transactions
         self._wait = wait
         self._clock = clock
         self._opened: _Opened | None = None
@@ -127,8 +139,9 @@ class PostgresStorage:
     def _make(self, loop: Loop) -> _Opened:
         database = Database(self._address, connections=self._connections, pooler=self._pooler)
         renewals = Database(self._address, connections=1, pooler=self._pooler)
+        steps = Database(self._address, connections=self._transactions, pooler=self._pooler, is_for_users=True)
         listener = Listener(database, self._channel, uuid4().hex) if self._notify else None
-        return _Opened(loop, database, renewals, listener)
+        return _Opened(loop, database, renewals, steps, listener)
 
     async def _open_patiently(self, opened: _Opened) -> None:
         async def prepare(connection: Connection) -> None:
@@ -261,19 +274,23 @@ class PostgresStorage:
         database = Database(self._address, connections=1, pooler=self._pooler)
         return PostgresLifeline(database, self._sql, self._now)
 
-    async def commit_within(self, connection: Any, unit: Unit, /) -> bool:
-        """Commit *unit* with the transaction that is open on *connection*, an asyncpg connection of the caller's.
+    # -- transactions that hold rows of the user's (`_transactions.TransactionalStorage`) ------------------------------
 
-        Raises StorageError where no transaction is open, or where the host isn't asyncio, where there is no such
-        connection.
-        """
-        opened = self._open()
-        if not opened.loop.is_host:
-            raise StorageError(
-                "connection=… needs asyncio: asyncpg connections live in its loop, and this program runs on another "
-                "one; start the execution after your own commit, with an id that follows from your data"
-            )
-        return await commit_within(opened.database, self._sql, connection, unit, now=self._now(), channel=self._channel)
+    def no_transactions_because(self) -> str | None:
+        """Return why no connection of the user's can be used: only asyncio has them."""
+        if self._open().loop.is_host:
+            return None
+        return "asyncpg connections live in an asyncio loop, and this program runs on another one"
+
+    def within(self, connection: Any, /) -> PostgresCallersTransaction:
+        """Return the transaction that is open on *connection*. Raises StorageError where there is none."""
+        return PostgresCallersTransaction(
+            self._open().database, self._sql, connection, now=self._now, channel=self._channel
+        )
+
+    def transaction(self) -> AbstractAsyncContextManager[PostgresStepTransaction]:
+        """Open a transaction for a step; left without a commit, it is rolled back. Raises StorageError."""
+        return step_transaction(self._open().steps, self._sql, self._now)
 
     async def _unit(self, work: Callable[..., Awaitable[T]], *args: Any) -> T:
         opened = self._open()

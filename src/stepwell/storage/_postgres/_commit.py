@@ -153,5 +153,5 @@ async def _write(connection: Connection, sql: Statements, plan: Plan) -> None:
     if written["created"] != len(new):
         raise _Raced
     if written["changed"] != len(rows):
-        msg = f"{written['changed']} rows were written where {len(rows)} were locked: another program writes to these tables"
+        msg = f"{written['changed']} rows were written, {len(rows)} were locked: another program writes to these tables"
         raise StorageError(msg)

@@ -11,7 +11,8 @@ Rule 3: nothing relies on the state of a session, so that a pooler in transactio
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
@@ -69,14 +70,17 @@ class DatabaseAway(StorageError):
 class Database:
     """A pool of connections, opened as they are needed."""
 
-    def __init__(self, address: Address, *, connections: int, pooler: bool) -> None:
-        """Open up to *connections*; behind a *pooler*, prepare no statements and set nothing for the session."""
+    def __init__(self, address: Address, *, connections: int, pooler: bool, is_for_users: bool = False) -> None:
+        """Open up to *connections*; behind a *pooler*, prepare no statements and set nothing for the session.
+
+        Statements of *users* are planned as the server plans any.
+        """
         self.address = address
         self._connections = connections
         self._options: dict[str, Any] = {
             "timeout": _CONNECT_LIMIT,
             "statement_cache_size": 0 if pooler else 200,
-            "server_settings": {"application_name": "stepwell"} if pooler else _PLANS,
+            "server_settings": {"application_name": "stepwell"} if pooler or is_for_users else _PLANS,
         }
         self._pool: asyncpg.Pool[Any] | None = None
 
@@ -153,6 +157,23 @@ class Database:
                     connection.terminate()
             return result
         raise AssertionError("a scope that nobody cancels swallows nothing")
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncGenerator[Any]:
+        """Lend a connection of the pool for as long as the block runs. Raises StorageError if none can be had."""
+        if self._pool is None:
+            raise StorageError(f"{self.address.name}: the storage is closed")
+        try:
+            connection = await self._pool.acquire()
+        except _DRIVER as error:
+            raise self.error(error) from error
+        try:
+            yield connection
+        finally:
+            with anyio.move_on_after(_RELEASE_LIMIT, shield=True) as release:
+                await self._pool.release(connection)
+            if release.cancelled_caught:
+                connection.terminate()
 
     def error(self, cause: BaseException) -> StorageError:
         """Return *cause* as an error of this storage: which server, and what to do."""

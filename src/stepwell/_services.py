@@ -1,0 +1,65 @@
+"""What every run of one engine shares, and what a run asks of its worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stepwell._commits import Commits
+    from stepwell._entropy import Entropy
+    from stepwell._leases import Held
+    from stepwell._limits import Limits
+    from stepwell._model import Row
+    from stepwell._threads import Threads
+    from stepwell.storage._protocol import Storage
+
+__all__ = ["Host", "Services"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every run of one engine shares."""
+
+    storage: Storage
+    commits: Commits
+    starts: Commits
+    """a lane of its own for starts under ids of the callers': one may have to wait for another transaction"""
+    entropy: Entropy
+    limits: Limits
+    max_crashes: int
+    committed: Callable[[Any], None]
+    """told of a unit whose commit was found out about later"""
+    change_id: Callable[[], str]
+
+    def after(self, id: str, tell: Callable[[], None]) -> None:
+        """Call *tell* once what is being committed of that execution has been told."""
+        (self.starts if self.starts.is_sending(id) else self.commits).after(id, tell)
+
+
+class Host(Protocol):
+    """What a run asks of the worker that it belongs to."""
+
+    threads: Threads
+
+    def goes_on(self) -> bool:
+        """Tell whether the next step may begin under this lease."""
+        ...
+
+    def suspect_delay(self, held: Held) -> float:
+        """Return 0 if an execution that lost its worker may run now, else the seconds after which to ask again."""
+        ...
+
+    def suspect_is_over(self, held: Held) -> None:
+        """Hear that the step which makes the execution a suspect, if it is one, has ended."""
+        ...
+
+    def trouble(self, message: str, held: Held, row: Row | None = None) -> None:
+        """Report what is wrong with the worker, its storage or a handler, rather than with a step."""
+        ...
+
+    def lease_lost(self, held: Held, row: Row) -> None:
+        """Report that this worker lost the lease."""
+        ...
