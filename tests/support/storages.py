@@ -17,8 +17,8 @@ __all__ = ["STORAGE_KINDS", "Clock", "StorageFactory", "StorageKind", "database"
 Clock = Callable[[], float]
 """Seconds since 1970."""
 
-StorageKind = Literal["memory", "sqlite"]
-STORAGE_KINDS: Final[tuple[StorageKind, ...]] = ("memory", "sqlite")
+StorageKind = Literal["memory", "sqlite", "postgres"]
+STORAGE_KINDS: Final[tuple[StorageKind, ...]] = ("memory", "sqlite", "postgres")
 
 StorageFactory = Callable[[], AbstractAsyncContextManager[Storage]]
 """Opens one more connection to the test's database, for the length of an `async with`."""
@@ -26,14 +26,24 @@ StorageFactory = Callable[[], AbstractAsyncContextManager[Storage]]
 
 @asynccontextmanager
 async def database(
-    kind: StorageKind, folder: Path, *, clock: Clock, time: VirtualTime | None
+    kind: StorageKind, folder: Path, *, clock: Clock, time: VirtualTime | None, dsn: str | None = None
 ) -> AsyncGenerator[StorageFactory]:
-    """Provide a fresh database. In memory there is one storage for all, opened here; in SQLite each has its own."""
+    """Provide a fresh database. In memory there is one storage for all, opened here; elsewhere each has its own.
+
+    For Postgres, *dsn* is the URL of a database without rows.
+    """
 
     def open_sqlite() -> Storage:
         from stepwell.storage.sqlite import SQLiteStorage  # noqa: PLC0415
 
         storage = SQLiteStorage(folder / "stepwell.db", clock=clock)
+        return storage if time is None else held(storage, time)
+
+    def open_postgres() -> Storage:
+        from stepwell.storage.postgres import PostgresStorage  # noqa: PLC0415
+
+        assert dsn is not None
+        storage = PostgresStorage(dsn, clock=clock)
         return storage if time is None else held(storage, time)
 
     match kind:
@@ -42,3 +52,5 @@ async def database(
                 yield lambda: nullcontext(memory)
         case "sqlite":
             yield open_sqlite
+        case "postgres":
+            yield open_postgres
