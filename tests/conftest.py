@@ -61,10 +61,10 @@ def storage_kind(request: pytest.FixtureRequest) -> StorageKind:
 
 
 @pytest.fixture
-def storage_dsn(request: pytest.FixtureRequest, storage_kind: StorageKind) -> str | None:
-    """None where the storage needs no server; so none is started for it."""
+def storage_address(request: pytest.FixtureRequest, storage_kind: StorageKind, tmp_path: Path) -> str:
+    """Where the test's database is: its file, or its URL. A server is started only if its kind needs one."""
     if storage_kind != "postgres":
-        return None
+        return str(tmp_path / "stepwell.db")
     dsn: str = request.getfixturevalue("postgres_dsn")
     return dsn
 
@@ -73,13 +73,12 @@ def storage_dsn(request: pytest.FixtureRequest, storage_kind: StorageKind) -> st
 async def storage_factory(
     anyio_backend: tuple[str, dict[str, Any]],
     storage_kind: StorageKind,
-    storage_dsn: str | None,
-    tmp_path: Path,
+    storage_address: str,
     clock: Clock,
     time_source: VirtualTime | None,
 ) -> AsyncIterator[StorageFactory]:
     """Opens connections to one fresh database: `async with storage_factory() as storage`."""
-    async with database(storage_kind, tmp_path, clock=clock, time=time_source, dsn=storage_dsn) as factory:
+    async with database(storage_kind, storage_address, clock=clock, time=time_source) as factory:
         yield factory
 
 

@@ -31,6 +31,9 @@ class Binaries:
 
     folder: Path
     major: int
+    base: Path
+    parts: tuple[str, ...]
+    """what they need of the folder *base*, in which they lie: a copy of these elsewhere runs, too"""
 
 
 @dataclass(frozen=True)
@@ -85,21 +88,25 @@ def find_binaries(which: int | None = None) -> Binaries | None:
 def _of_wheel() -> Iterator[Binaries]:
     spec = find_spec(WHEEL)  # never imported: it does things of its own
     for place in (spec.submodule_search_locations or []) if spec else []:
-        yield from _in(Path(place).glob("pginstall*/bin"))
+        package = Path(place)
+        libraries = [one.name for one in package.parent.glob(f"{package.name}.libs")]  # beside it, as auditwheel does
+        for folder in package.glob("pginstall*/bin"):
+            yield from _in(folder, package.parent, f"{package.name}/{folder.parent.name}", *libraries)
 
 
 def _of_system() -> Iterator[Binaries]:
-    yield from _in(SYSTEM.glob("*/bin"))
+    folders = list(SYSTEM.glob("*/bin"))
     found = shutil.which("postgres")
     if found:
-        yield from _in([Path(found).resolve().parent])
-
-
-def _in(folders: Iterator[Path] | list[Path]) -> Iterator[Binaries]:
+        folders.append(Path(found).resolve().parent)
     for folder in folders:
-        major = _major(folder / "postgres")
-        if major and (folder / "initdb").exists():
-            yield Binaries(folder, major)
+        yield from _in(folder, folder.parent.parent, folder.parent.name)
+
+
+def _in(folder: Path, base: Path, *parts: str) -> Iterator[Binaries]:
+    major = _major(folder / "postgres")
+    if major and (folder / "initdb").exists():
+        yield Binaries(folder, major, base, parts)
 
 
 def _major(program: Path) -> int | None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
@@ -83,11 +83,11 @@ class Server:
     def _ask(self, command: Mapping[str, Any]) -> None:
         assert self._supervisor.stdin is not None
         with self._lock:
-            try:
-                self._supervisor.stdin.write(json.dumps(command).encode() + b"\n")
-                answer = self._answer()
-            except BrokenPipeError:
-                answer = {}
+            answer: dict[str, Any] = {}
+            if not self._supervisor.stdin.closed:
+                with suppress(BrokenPipeError):
+                    self._supervisor.stdin.write(json.dumps(command).encode() + b"\n")
+                    answer = self._answer()
         if "port" not in answer:
             msg = answer.get("error") or "the supervisor of the server is gone"
             raise PostgresUnavailable(msg)
@@ -140,7 +140,7 @@ def launched(
     config = {
         "binaries": str(binaries.folder),
         "major": binaries.major,
-        "copy_to": None if is_reached else str(temporary),
+        "copy": None if is_reached else (str(binaries.base), binaries.parts, str(temporary)),
         "base": str(temporary if durable else memory_folder() or temporary),
         "user": None if user is None else (user.uid, user.gid),
         "durable": durable,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import anyio
 import asyncpg
 
 __all__ = ["SharedDatabase"]
@@ -46,7 +47,7 @@ FROM pg_sequences WHERE {USER_SCHEMAS.replace("nspname", "schemaname")}
 """  # noqa: S608
 
 LEAVE: Final = """
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 """
 PATIENCE: Final = 10.0
@@ -87,7 +88,10 @@ class SharedDatabase:
         """Make it as it was; tell whether that can be done by deleting rows."""
         self.uses += 1
         try:
-            await self.connection.execute(LEAVE, timeout=PATIENCE)
+            with anyio.fail_after(PATIENCE):
+                while await self.connection.fetch(LEAVE):  # noqa: ASYNC110 (there is no event to wait for)
+                    # Asked to wait itself, Postgres looks every 100 ms only.
+                    await anyio.sleep(0.001)
             if await self.connection.fetchval(self.check, timeout=PATIENCE) != self.state:
                 return False
             await self.connection.execute(self.reset, timeout=PATIENCE)

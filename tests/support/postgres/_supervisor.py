@@ -68,7 +68,7 @@ class Cluster:
         command = [self._program("initdb"), "-D", str(self._data), "-U", "postgres", "-E", "UTF8", "--no-locale"]
         command += ["-A", "scram-sha-256", "--pwfile", str(secret), "--no-instructions"]
         if self._config["major"] >= 16:
-            command += ["-c", "scram_iterations=1"]  # the password is random: nothing to stretch, and connecting is fast
+            command += ["-c", "scram_iterations=1"]  # the password is random: there is nothing to stretch
         if not self._config["durable"]:
             command.append("--no-sync")
         ended = subprocess.run(
@@ -169,16 +169,17 @@ def _folder(folders: ExitStack, base: str) -> Path:
     return Path(folders.enter_context(folder))
 
 
-def _copied(binaries: Path, folder: Path) -> Path:
+def _copied(binaries: str, base: str, parts: list[str], folder: Path) -> Path:
     """Copy programs that the user who runs the server can't reach where they are."""
     folder.chmod(0o755)
-    shutil.copytree(binaries.parent, folder / "programs", symlinks=True)
-    return folder / "programs" / binaries.name
+    for part in parts:
+        shutil.copytree(Path(base, part), folder / part, symlinks=True)
+    return folder / Path(binaries).relative_to(base)
 
 
 def _free_port() -> int:
     """Return a port that was free a moment ago."""
-    ports = random.sample(PORTS, 100)  # noqa: S311 (not a secret)
+    ports = random.sample(PORTS, 100)
     for port in ports:
         with socket.socket() as probe:
             try:
@@ -220,8 +221,9 @@ def main() -> None:
     if config is None:
         return
     with ExitStack() as folders:
-        if config["copy_to"] is not None:
-            config["binaries"] = str(_copied(Path(config["binaries"]), _folder(folders, config["copy_to"])))
+        if config["copy"] is not None:
+            base, parts, place = config["copy"]
+            config["binaries"] = _copied(config["binaries"], base, parts, _folder(folders, place))
         cluster = Cluster(_folder(folders, config["base"]), config)
         try:
             cluster.make()
