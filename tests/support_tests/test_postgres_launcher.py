@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.postgres import PostgresUnavailable, Server, _binaries, _launcher, launched
-from tests.support.postgres._binaries import find_binaries, runner
+from tests.support.postgres._binaries import Binaries, find_binaries, runner
 from tests.support.processes import run_script
 from tests.support_tests.postgres import ask, execute, is_gone, is_removed
 
@@ -157,7 +157,12 @@ def test_programs_out_of_the_user_s_reach_are_copied(tmp_path: Path, monkeypatch
     for part in found.parts:
         shutil.copytree(found.base / part, hidden / part, symlinks=True)
     binaries = replace(found, folder=hidden / found.folder.relative_to(found.base), base=hidden)
-    monkeypatch.setattr(_launcher, "find_binaries", lambda _: binaries)
+
+    def find_hidden(which: int | None) -> Binaries:
+        assert which is None
+        return binaries
+
+    monkeypatch.setattr(_launcher, "find_binaries", find_hidden)
     with launched() as server:
         assert ask(server.dsn, "SELECT 1") == 1
     assert hidden.stat().st_mode & 0o077 == 0

@@ -20,7 +20,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import IO, Any, Final, NoReturn
 
 STOP_SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
@@ -52,31 +52,29 @@ class Cluster:
         self._config = config
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._user: dict[str, Any] = {}
+        self._uid: int | None = None
+        self._gid: int | None = None
         if config["user"] is not None:
-            uid, gid = config["user"]
-            self._user = {"user": uid, "group": gid, "extra_groups": []}
-            os.chown(folder, uid, gid)
+            self._uid, self._gid = config["user"]
+        self._give(folder)
 
     def make(self) -> None:
         """Make the cluster."""
         secret = self._folder / "password"
         secret.write_text(self._config["password"])
         secret.chmod(0o600)
-        if self._user:
-            os.chown(secret, self._user["user"], self._user["group"])
+        self._give(secret)
         command = [self._program("initdb"), "-D", str(self._data), "-U", "postgres", "-E", "UTF8", "--no-locale"]
         command += ["-A", "scram-sha-256", "--pwfile", str(secret), "--no-instructions"]
         if self._config["major"] >= 16:
             command += ["-c", "scram_iterations=1"]  # the password is random: there is nothing to stretch
         if not self._config["durable"]:
             command.append("--no-sync")
-        ended = subprocess.run(
-            command, check=False, capture_output=True, cwd=self._folder, env=ENVIRONMENT, **self._user
-        )
+        ended = self._run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        _, complaints = ended.communicate()
         secret.unlink()
         if ended.returncode:
-            msg = f"initdb failed: {ended.stderr.decode(errors='replace')}"
+            msg = f"initdb failed: {complaints.decode(errors='replace')}"
             raise Refused(msg)
 
     def start(self) -> None:
@@ -99,18 +97,11 @@ class Cluster:
     def _comes_up(self, port: int) -> bool:
         """Tell whether the server came up; False if somebody else has the port."""
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [self._program("postgres"), "-D", str(self._data), *self._settings(port)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._folder,
-                env=ENVIRONMENT,
-                **self._user,
-            )
+            command = [self._program("postgres"), "-D", str(self._data), *self._settings(port)]
+            self._process = process = self._run(command, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + LIMIT
-        while self._process.poll() is None:
-            if self._is_ready(self._process.pid):
+        while process.poll() is None:
+            if self._is_ready(process.pid):
                 return True
             if time.monotonic() > deadline:
                 self.stop("immediate")
@@ -158,6 +149,24 @@ class Cluster:
         """Return what the parent wants to know."""
         pid = self._process.pid if self._process else 0
         return {"port": self._port, "pid": pid, "folder": str(self._folder)}
+
+    def _give(self, path: Path) -> None:
+        """Make the one who runs the server own it."""
+        if self._uid is not None and self._gid is not None:
+            os.chown(path, self._uid, self._gid)
+
+    def _run(self, command: list[str], *, stdout: IO[bytes] | int, stderr: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=self._folder,
+            env=ENVIRONMENT,
+            user=self._uid,
+            group=self._gid,
+            extra_groups=None if self._uid is None else [],
+        )
 
     def _program(self, name: str) -> str:
         return str(self._binaries / name)
