@@ -17,6 +17,8 @@ from stepwell.storage._protocol import Storage
 from tests.support.storages import STORAGE_KINDS, Clock, StorageFactory, StorageKind, database
 from tests.support.virtual_time import Backend, VirtualTime
 
+pytest_plugins = ["tests.support.postgres.fixtures"]
+
 
 @pytest.fixture(params=["asyncio", "trio"])
 def backend(request: pytest.FixtureRequest) -> Backend:
@@ -59,15 +61,24 @@ def storage_kind(request: pytest.FixtureRequest) -> StorageKind:
 
 
 @pytest.fixture
+def storage_address(request: pytest.FixtureRequest, storage_kind: StorageKind, tmp_path: Path) -> str:
+    """Where the test's database is: its file, or its URL. A server is started only if its kind needs one."""
+    if storage_kind != "postgres":
+        return str(tmp_path / "stepwell.db")
+    dsn: str = request.getfixturevalue("postgres_dsn")
+    return dsn
+
+
+@pytest.fixture
 async def storage_factory(
     anyio_backend: tuple[str, dict[str, Any]],
     storage_kind: StorageKind,
-    tmp_path: Path,
+    storage_address: str,
     clock: Clock,
     time_source: VirtualTime | None,
 ) -> AsyncIterator[StorageFactory]:
     """Opens connections to one fresh database: `async with storage_factory() as storage`."""
-    async with database(storage_kind, tmp_path, clock=clock, time=time_source) as factory:
+    async with database(storage_kind, storage_address, clock=clock, time=time_source) as factory:
         yield factory
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Final, Literal
 
 from stepwell.storage._protocol import Storage
@@ -17,8 +17,9 @@ __all__ = ["STORAGE_KINDS", "Clock", "StorageFactory", "StorageKind", "database"
 Clock = Callable[[], float]
 """Seconds since 1970."""
 
-StorageKind = Literal["memory", "sqlite"]
-STORAGE_KINDS: Final[tuple[StorageKind, ...]] = ("memory", "sqlite")
+StorageKind = Literal["memory", "sqlite", "postgres"]
+HAS_POSTGRES: Final = find_spec("stepwell.storage.postgres") is not None
+STORAGE_KINDS: Final[tuple[StorageKind, ...]] = ("memory", "sqlite", *(("postgres",) if HAS_POSTGRES else ()))
 
 StorageFactory = Callable[[], AbstractAsyncContextManager[Storage]]
 """Opens one more connection to the test's database, for the length of an `async with`."""
@@ -26,14 +27,23 @@ StorageFactory = Callable[[], AbstractAsyncContextManager[Storage]]
 
 @asynccontextmanager
 async def database(
-    kind: StorageKind, folder: Path, *, clock: Clock, time: VirtualTime | None
+    kind: StorageKind, address: str, *, clock: Clock, time: VirtualTime | None
 ) -> AsyncGenerator[StorageFactory]:
-    """Provide a fresh database. In memory there is one storage for all, opened here; in SQLite each has its own."""
+    """Provide the fresh database at this address: a file, or the URL of a database without rows.
+
+    In memory there is one storage for all, opened here; elsewhere each has its own.
+    """
 
     def open_sqlite() -> Storage:
         from stepwell.storage.sqlite import SQLiteStorage  # noqa: PLC0415
 
-        storage = SQLiteStorage(folder / "stepwell.db", clock=clock)
+        storage = SQLiteStorage(address, clock=clock)
+        return storage if time is None else held(storage, time)
+
+    def open_postgres() -> Storage:
+        from stepwell.storage.postgres import PostgresStorage  # noqa: PLC0415
+
+        storage = PostgresStorage(address, clock=clock)
         return storage if time is None else held(storage, time)
 
     match kind:
@@ -42,3 +52,5 @@ async def database(
                 yield lambda: nullcontext(memory)
         case "sqlite":
             yield open_sqlite
+        case "postgres":
+            yield open_postgres
