@@ -65,7 +65,7 @@ def sketched(graph: Graph, overlay: Overlay | None) -> Sketch:
         if count > 1:
             text = f"{text} \u00d7{count}".lstrip()
         label = lines_of(text, SMALL, _LABEL_ROOM, _LABEL_LINES) if text else ()
-        across = max(width(line, SMALL) for line in label) + _LABEL_ENDS if label else 0
+        across = max([width(line, SMALL) for line in label]) + _LABEL_ENDS if label else 0
         rise = len(label) * SMALL_LINE + _LABEL_GAP if label else 0
         links.append(Link(source, numbers[edge.target], across, rise, is_dashed))
         labels.append(label)
@@ -80,7 +80,7 @@ def _lines(node: GraphNode) -> tuple[str, ...]:
 
 
 def _block(node: GraphNode, lines: Sequence[str], mark: StepMark | None) -> Block:
-    across, down = max(width(line, FONT_SIZE) for line in lines), LINE * len(lines)
+    across, down = max([width(line, FONT_SIZE) for line in lines]), LINE * len(lines)
     if mark is not None and mark.note:
         across, down = max(across, width(mark.note, SMALL)), down + SMALL_LINE
     return block_around(node.kind, across, down)
