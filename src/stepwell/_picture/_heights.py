@@ -14,7 +14,7 @@ from typing import Final
 __all__ = ["heights"]
 
 _SWEEPS: Final = 8
-_FEW_SWEEPS: Final = 4
+_FEW_SWEEPS: Final = 2
 _SMALL: Final = 1_500
 _LEVEL: Final = 14
 """how far off a level an item is set level all the same, in pixels"""
@@ -95,26 +95,29 @@ def _settle(
     sizes: list[int] = []
     for item, offset in zip(column, offsets, strict=True):
         others = sides[item]
+        mass = weights[item]
         if len(others) == 1:
-            mean, mass = where[others[0]] - offset, weights[item]
+            mean = where[others[0]] - offset
         elif others:
-            mean, mass = _middle(others, where) - offset, weights[item]
+            mean = _middle(others, where) - offset
         else:
             mean, mass = where[item] - offset, _LOOSE
         size = 1
         while means and means[-1] > mean:
-            total = masses[-1] + mass
-            mean = (means.pop() * masses[-1] + mean * mass) / total
-            masses.pop()
-            mass = total
+            before = masses.pop()
+            mean = (means.pop() * before + mean * mass) / (before + mass)
+            mass += before
             size += sizes.pop()
         means.append(mean)
         masses.append(mass)
         sizes.append(size)
     place = 0
     for mean, size in zip(means, sizes, strict=True):
-        for number in range(place, place + size):
-            where[column[number]] = mean + offsets[number]
+        if size == 1:
+            where[column[place]] = mean + offsets[place]
+        else:
+            for number in range(place, place + size):
+                where[column[number]] = mean + offsets[number]
         place += size
 
 
@@ -128,8 +131,10 @@ def _middle(others: Sequence[int], where: Sequence[float]) -> float:
 def _keep_apart(columns: Sequence[Sequence[int]], found: list[int], above: Sequence[int], below: Sequence[int]) -> None:
     """Make up for what rounding took."""
     for column in columns:
-        for upper, lower in pairwise(column):
-            found[lower] = max(found[lower], found[upper] + below[upper] + above[lower])
+        least = -_FAR
+        for item in column:
+            height = found[item] = max(found[item], least + above[item])
+            least = height + below[item]
 
 
 class _Room:
@@ -162,22 +167,29 @@ def _level(columns: Sequence[Sequence[int]], sides: Lists, room: _Room) -> None:
     for column in columns:
         for item in column:
             height = found[item]
-            others = [found[other] for other in sides[item]]
-            if not others or height in others:
-                continue
-            nearest = min(others, key=lambda other: (abs(other - height), other))
-            if abs(nearest - height) <= _LEVEL and room.highest(item) <= nearest <= room.lowest(item):
-                found[item] = nearest
+            others = sides[item]
+            if len(others) == 1:
+                near = found[others[0]]
+                if near == height or abs(near - height) > _LEVEL:
+                    continue
+            else:
+                heights = [found[other] for other in others if -_LEVEL <= found[other] - height <= _LEVEL]
+                if not heights or height in heights:
+                    continue
+                near = min(heights, key=lambda other: (abs(other - height), other))
+            if room.highest(item) <= near <= room.lowest(item):
+                found[item] = near
 
 
 def _straighten(chains: Sequence[Sequence[int]], room: _Room) -> None:
     """Give all that an edge passes one height, where there is room: best that of its target or of its source."""
     found = room.found
     for chain in chains:
+        if len(chain) == 2:
+            continue
         inner = chain[1:-1]
-        now = {found[item] for item in inner}
-        target, source = found[chain[-1]], found[chain[0]]
-        if not inner or (len(now) == 1 and (target in now or source in now)):
+        now, target, source = found[inner[0]], found[chain[-1]], found[chain[0]]
+        if now in (target, source) and (len(inner) == 1 or all(found[item] == now for item in inner)):
             continue
         highest, lowest = max(map(room.highest, inner)), min(map(room.lowest, inner))
         if highest <= lowest:
