@@ -41,32 +41,34 @@ class Bus:
     links: list[int] = field(default_factory=list[int])
     exits: set[int] = field(default_factory=set[int])
     """the gaps in which its edges leave"""
+    first: int = 0
+    """the leftmost gap"""
+    last: int = 0
+    """the rightmost gap"""
     line: int = 0
     """the height of the line"""
     is_above: bool = False
 
-    @property
-    def first(self) -> int:
-        """The leftmost gap."""
-        return min(self.entry, *self.exits)
-
-    @property
-    def last(self) -> int:
-        """The rightmost gap."""
-        return max(self.entry, *self.exits)
+    def add(self, link: int, gap: int) -> None:
+        """Add an edge that leaves in a gap."""
+        self.links.append(link)
+        self.exits.add(gap)
+        self.first, self.last = min(self.first, gap), max(self.last, gap)
 
 
 def buses_of(draft: Draft) -> list[Bus]:
     """Return the lines of all detours, laid."""
     buses: dict[tuple[int, bool, bool], Bus] = {}
-    ranks = draft.layers.ranks
+    ranks, around = draft.layers.ranks, Way.AROUND
     for number, (link, way) in enumerate(zip(draft.links, draft.layers.ways, strict=True)):
-        if way is Way.AROUND:
+        if way is around:
             is_back = ranks[link.target] <= ranks[link.source]
             key = (link.target, link.is_dashed, is_back)
-            bus = buses.setdefault(key, Bus(link.target, is_back, ranks[link.target] - 1))
-            bus.links.append(number)
-            bus.exits.add(ranks[link.source])
+            bus = buses.get(key)
+            if bus is None:
+                entry = ranks[link.target] - 1
+                bus = buses[key] = Bus(link.target, is_back, entry, first=entry, last=entry)
+            bus.add(number, ranks[link.source])
     laid = sorted(buses.values(), key=_turn)
     _lay(laid, draft)
     return laid

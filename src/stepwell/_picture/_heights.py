@@ -66,8 +66,8 @@ def heights(
     room = _Room(filled, found, above, below)
     _level(filled, left, room)
     _level(filled[::-1], right, room)
-    _straighten(chains, room)
-    _straighten(chains[::-1], room)  # with the room that the first time has made
+    bent = _straighten(chains, room)
+    _straighten(bent[::-1], room)  # with the room that the first time has made
     return found
 
 
@@ -144,21 +144,21 @@ class _Room:
         self, columns: Sequence[Sequence[int]], found: list[int], above: Sequence[int], below: Sequence[int]
     ) -> None:
         self.found = found
-        self.above = above
-        self.below = below
-        self.upper = [-1] * len(found)
-        self.lower = [-1] * len(found)
+        # What has no item above it, or none below, is its own neighbour, ever so far away.
+        self._uppers = list(range(len(found)))
+        self._lowers = list(range(len(found)))
+        self._up = [-_FAR] * len(found)
+        self._down = [_FAR] * len(found)
         for column in columns:
             for upper, lower in pairwise(column):
-                self.upper[lower], self.lower[upper] = upper, lower
+                self._uppers[lower], self._lowers[upper] = upper, lower
+                apart = below[upper] + above[lower]
+                self._up[lower], self._down[upper] = apart, -apart
 
-    def highest(self, item: int) -> int:
-        upper = self.upper[item]
-        return -_FAR if upper < 0 else self.found[upper] + self.below[upper] + self.above[item]
-
-    def lowest(self, item: int) -> int:
-        lower = self.lower[item]
-        return _FAR if lower < 0 else self.found[lower] - self.above[lower] - self.below[item]
+    def of(self, item: int) -> tuple[int, int]:
+        """Return the highest and the lowest place for an item as all stand now."""
+        found = self.found
+        return found[self._uppers[item]] + self._up[item], found[self._lowers[item]] + self._down[item]
 
 
 def _level(columns: Sequence[Sequence[int]], sides: Lists, room: _Room) -> None:
@@ -177,13 +177,18 @@ def _level(columns: Sequence[Sequence[int]], sides: Lists, room: _Room) -> None:
                 if not heights or height in heights:
                     continue
                 near = min(heights, key=lambda other: (abs(other - height), other))
-            if room.highest(item) <= near <= room.lowest(item):
+            highest, lowest = room.of(item)
+            if highest <= near <= lowest:
                 found[item] = near
 
 
-def _straighten(chains: Sequence[Sequence[int]], room: _Room) -> None:
-    """Give all that an edge passes one height, where there is room: best that of its target or of its source."""
+def _straighten(chains: Sequence[Sequence[int]], room: _Room) -> list[Sequence[int]]:
+    """Give all that an edge passes one height, where there is room: best that of its target or of its source.
+
+    Return the chains that had neither before.
+    """
     found = room.found
+    bent: list[Sequence[int]] = []
     for chain in chains:
         if len(chain) == 2:
             continue
@@ -191,9 +196,14 @@ def _straighten(chains: Sequence[Sequence[int]], room: _Room) -> None:
         now, target, source = found[inner[0]], found[chain[-1]], found[chain[0]]
         if now in (target, source) and (len(inner) == 1 or all(found[item] == now for item in inner)):
             continue
-        highest, lowest = max(map(room.highest, inner)), min(map(room.lowest, inner))
+        bent.append(chain)
+        highest, lowest = room.of(inner[0])
+        for item in inner[1:]:
+            upper, lower = room.of(item)
+            highest, lowest = max(highest, upper), min(lowest, lower)
         if highest <= lowest:
             is_level = highest <= source <= lowest and not highest <= target <= lowest
             height = source if is_level else max(highest, min(lowest, target))
             for item in inner:
                 found[item] = height
+    return bent

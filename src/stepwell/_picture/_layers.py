@@ -22,8 +22,8 @@ __all__ = ["Layers", "Link", "Way", "layered", "pulls", "put_labels_in_order"]
 _SPANS: Final = (5, 4, 3, 2, 1)
 _ITEMS: Final = 3
 """items for each step and edge, at most; with more of them the limit of a span goes down"""
-_MOST_ITEMS: Final = 3_000
-"""and so it does with more of them in all: they cost most of the time that a large drawing takes"""
+_MANY: Final = 2_000
+"""if there are more items than this, one for each two steps and edges has to do: most of the time goes into items"""
 _BUNDLE: Final = 4
 """so many long edges of one look into one step make a detour together, on one line"""
 
@@ -76,7 +76,8 @@ def layered(count: int, start: int, links: Sequence[Link]) -> Layers:
         leaving[link.source].append(number)
     before, after, back = _walked(count, start, links, leaving)
     ranks = _ranked(after, links, leaving, back)
-    ways = _ways(links, ranks, back, min(_ITEMS * (count + len(links)), _MOST_ITEMS))
+    size = count + len(links)
+    ways = _ways(links, ranks, back, min(_ITEMS * size, max(_MANY, size // 2)))
     return _Builder(count, links, ranks, ways).built(before, leaving)
 
 
@@ -152,54 +153,49 @@ class _Builder:
             if link.label and way is not loop:
                 self.has_labels[ranks[link.source]] = True
         columns: list[list[int]] = [[] for _ in range(2 * len(self.has_labels))]
-        left: list[list[int]] = [[] for _ in range(count)]
-        right: list[list[int]] = [[] for _ in range(count)]
-        self.layers = Layers(
-            ranks, columns, left, right, ways, [[link.source] for link in links], [2 * r for r in ranks]
-        )
+        self.layers = Layers(ranks, columns, [], [], ways, [[link.source] for link in links], [2 * r for r in ranks])
 
     def built(self, order: Sequence[int], leaving: Sequence[Sequence[int]]) -> Layers:
-        columns, ways, loop = self.layers.columns, self.layers.ways, Way.LOOP
+        layers, loop = self.layers, Way.LOOP
         for step in order:
-            columns[2 * self.ranks[step]].append(step)
+            layers.columns[2 * self.ranks[step]].append(step)
             for number in leaving[step]:
-                if ways[number] is not loop:
+                if layers.ways[number] is not loop:
                     self.lead(number)
-        return self.layers
+        layers.left += [[] for _ in layers.places]
+        layers.right += [[] for _ in layers.places]
+        self.join()
+        return layers
 
     def lead(self, number: int) -> None:
         """Lead an edge through the columns to its target; a detour only past the labels beside its source."""
         link, layers = self.links[number], self.layers
-        stops = layers.stops[number]
+        places, columns, stops = layers.places, layers.columns, layers.stops[number]
         rank = self.ranks[link.source]
         is_detour = layers.ways[number] is Way.AROUND
-        if self.has_labels[rank]:
-            item = self.passing(2 * rank + 1, stops)
-            if link.label:
-                layers.labels[item] = number
-        if is_detour:
-            return
-        before = link.source
-        for between in range(rank + 1, self.ranks[link.target]):
-            item = self.passing(2 * between, stops)
-            layers.right[before].append(item)
-            layers.left[item].append(before)
-            before = item
-            if self.has_labels[between]:
-                self.passing(2 * between + 1, stops)
-        layers.right[before].append(link.target)
-        layers.left[link.target].append(before)
-        stops.append(link.target)
+        if link.label:
+            layers.labels[len(places)] = number
+        for column in range(2 * rank + 1, 2 * rank + 2 if is_detour else 2 * self.ranks[link.target]):
+            if column % 2 == 0 or self.has_labels[column // 2]:
+                item = len(places)
+                places.append(column)
+                columns[column].append(item)
+                stops.append(item)
+        if not is_detour:
+            stops.append(link.target)
 
-    def passing(self, column: int, stops: list[int]) -> int:
-        layers = self.layers
-        item = len(layers.places)
-        layers.left.append([])
-        layers.right.append([])
-        layers.places.append(column)
-        layers.columns[column].append(item)
-        stops.append(item)
-        return item
+    def join(self) -> None:
+        """Join what edges pass in columns of steps."""
+        layers, through = self.layers, Way.THROUGH
+        left, right, places = layers.left, layers.right, layers.places
+        for way, stops in zip(layers.ways, layers.stops, strict=True):
+            if way is through:
+                before = stops[0]
+                for item in stops[1:]:
+                    if places[item] % 2 == 0:
+                        right[before].append(item)
+                        left[item].append(before)
+                        before = item
 
 
 def put_labels_in_order(layers: Layers, links: Sequence[Link]) -> None:

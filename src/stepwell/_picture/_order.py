@@ -1,7 +1,8 @@
 """The order in each column: few crossings.
 
 Sweeps to the right and to the left sort each column by the barycentre of its neighbours (Sugiyama et al. 1981); between
-them neighbours change places where that saves crossings (Gansner et al. 1993). The best order that was seen is kept.
+them neighbours change places where that saves crossings (Gansner et al. 1993). The best order that was seen is kept,
+with what came first in the beginning above rather than below.
 Minimising is NP-hard, so the number of sweeps is bounded, and lower for a large drawing.
 """
 

@@ -30,30 +30,37 @@ def ports_of(draft: Draft, bus_of: Mapping[int, Bus]) -> tuple[list[int], list[i
 
     Both have one entry more, for the line to the first step.
 
-    Detours on one line enter as one edge. All routes of a decision leave at its tip. An edge to a step of the same
+    Detours on one line enter as one edge. All routes of a decision leave at its tip, unless it
+    has a loop. An edge to a step of the same
     height is straight.
     """
     outs: list[list[_End]] = [[] for _ in draft.blocks]
     ins: list[list[_End]] = [[] for _ in draft.blocks]
     heights, through, loop = draft.heights, Way.THROUGH, Way.LOOP
+    is_tip = [block.kind is StepKind.DECISION for block in draft.blocks]
+    for link, way in zip(draft.links, draft.layers.ways, strict=True):
+        if way is loop:
+            is_tip[link.source] = False
     for number, (link, way, stops) in enumerate(zip(draft.links, draft.layers.ways, draft.layers.stops, strict=True)):
         if way is through:
-            outs[link.source].append((heights[stops[1]], number))
+            if not is_tip[link.source]:
+                outs[link.source].append((heights[stops[1]], number))
             ins[link.target].append((heights[stops[-2]], number))
         elif way is loop:
             outs[link.source].append((_LOOP, number))
             ins[link.target].append((_LOOP, number))
         else:
             bus = bus_of[number]
-            outs[link.source].append((bus.line if len(stops) == 1 else heights[stops[1]], number))
+            if not is_tip[link.source]:
+                outs[link.source].append((bus.line if len(stops) == 1 else heights[stops[1]], number))
             if bus.links[0] == number:
                 ins[link.target].append((bus.line, number))
     ins[draft.start].append((heights[draft.start], _START))
     leave, enter = [0] * (len(draft.links) + 1), [0] * (len(draft.links) + 1)
     for step, block in enumerate(draft.blocks):
-        if block.kind is not StepKind.DECISION or any(height == _LOOP for height, _ in outs[step]):
-            _spread(outs[step], heights[step], block.reach, leave)
-        _spread(ins[step], heights[step], block.reach, enter)
+        reach = block.reach
+        _spread(outs[step], heights[step], reach, leave)
+        _spread(ins[step], heights[step], reach, enter)
     for number, bus in bus_of.items():
         enter[number] = enter[bus.links[0]]
     return leave, enter

@@ -42,8 +42,8 @@ _SCRIPTS: Final = (0x590, 0x700)
 _LIGATURES: Final = {0xFDFA: 240, 0xFDFB: 240, 0xFDFD: 1150}
 _JOINERS: Final = "\u200c\u200d"
 _BREAKS: Final = frozenset(" _-./:,;")
-_WORD_ENDS: Final = re.compile(r"[ _./:,;-]++(?!\Z)|[a-z](?=[A-Z])")
-"""what ends each word but the last in ASCII text"""
+_WORDS: Final = re.compile(r"[^ _./:,;-]+?(?:[ _./:,;-]++|(?<=[a-z])(?=[A-Z])|\Z)|[ _./:,;-]++")
+"""the words of ASCII text"""
 _LONGEST: Final = 240
 """characters of a label that are drawn; the rest is in its title"""
 
@@ -124,9 +124,13 @@ class _Breaker:
         self.size = size
         self.before = [0, *accumulate(_units(text))]
         """how wide all is before each character, in hundredths of the font's size"""
-        self.starts = _starts(text)
-        self.afters = [*self.starts[1:], len(text)]
-        self.ends = [self.before[_without_blanks(text, after)] for after in self.afters]
+        self.width = -(-self.before[-1] * size // 100)
+        words = _words(text)
+        self.afters = list(accumulate(map(len, words)))
+        """where each word ends, with the blanks that follow it"""
+        self.starts = [0, *self.afters[:-1]]
+        lengths = map(len, map(str.rstrip, words))
+        self.ends = [self.before[start + length] for start, length in zip(self.starts, lengths, strict=True)]
         """how wide all is up to the end of each word, without the blanks that follow it"""
 
     def count(self, room: int) -> int:
@@ -137,7 +141,7 @@ class _Breaker:
         """Fill as few lines as can be, and then make them about equally long."""
         lines = self.filled(room)
         if len(lines) > 1:
-            narrow = max(-(-self.before[-1] * self.size // 100) // len(lines), 1)
+            narrow = max(self.width // len(lines), 1)
             tries = map(self.filled, range(narrow, room, self.size // 2))
             lines = next((even for even in tries if len(even) <= len(lines)), lines)
         return [self.text[begin:after].rstrip() or " " for begin, after in pairwise([*lines, len(self.text)])]
@@ -168,22 +172,18 @@ class _Breaker:
         return end
 
 
-def _without_blanks(text: str, end: int) -> int:
-    while end and text[end - 1] == " ":
-        end -= 1
-    return end
-
-
-def _starts(text: str) -> list[int]:
-    """Return where words begin: a line may end before each."""
+def _words(text: str) -> list[str]:
+    """Return the text in pieces between which a line may end."""
     if text.isascii():
-        return [0, *(match.end() for match in _WORD_ENDS.finditer(text))]
-    starts = [0]
+        return _WORDS.findall(text)
+    words: list[str] = []
+    begin = 0
     for place, (before, after) in enumerate(pairwise(text), 1):
         is_end = before in _BREAKS and after not in _BREAKS
         if is_end or (before.islower() and after.isupper()) or (_is_cell(after) and not _is_joined(before, after)):
-            starts.append(place)
-    return starts
+            words.append(text[begin:place])
+            begin = place
+    return [*words, text[begin:]]
 
 
 def _is_cell(char: str) -> bool:

@@ -39,6 +39,11 @@ class _Wiring:
         self.columns = columns
         self.bus_of = {number: bus for bus in buses for number in bus.links}
         self.outs, self.ins = ports_of(draft, self.bus_of)
+        self.sides = [
+            (columns.middles[rank] - block.width // 2, columns.middles[rank] + block.width // 2)
+            for rank, block in zip(draft.layers.ranks, draft.blocks, strict=True)
+        ]
+        """of each step, from left to right"""
         steps = zip(columns.lefts, columns.rights, strict=True)
         self.ends = [ends for pair in zip(steps, columns.labels, strict=True) for ends in pair]
         """of each column, from left to right"""
@@ -54,7 +59,11 @@ class _Wiring:
         stops = self.draft.layers.stops[number]
         points, right = self.course(number, stops[1:-1])
         end = self.end(stops[-1], self.ins[number], -1)
-        self.swing(points, right, (self.ends[self.draft.layers.places[stops[-1]]][0] - ARROW, end[1]))
+        x, y = points[-1]
+        if y != end[1]:
+            if x != right:
+                points.append((right, y))
+            points.append((self.ends[self.draft.layers.places[stops[-1]]][0] - ARROW, end[1]))
         points.append(end)
         return Wire(tuple(points), self.label(number))
 
@@ -90,29 +99,26 @@ class _Wiring:
         """
         layers, heights, ends = self.draft.layers, self.draft.heights, self.ends
         source = self.draft.links[number].source
-        points = [self.end(source, self.outs[number], 1)]
+        x, y = self.end(source, self.outs[number], 1)
+        points = [(x, y)]
         right = ends[layers.places[source]][1]
         for item in items:
             left, beyond = ends[layers.places[item]]
-            self.swing(points, right, (left, heights[item]))
+            height = heights[item]
+            if height != y:
+                if x != right:
+                    points.append((right, y))
+                x, y = left, height
+                points.append((x, y))
             right = beyond
         return points, right
 
-    def swing(self, points: list[Point], right: int, after: Point) -> None:
-        """Lead a course on to a point, level up to a place before; nothing is added if all of it is level."""
-        x, y = points[-1]
-        if after[1] != y:
-            if x != right:
-                points.append((right, y))
-            points.append(after)
-
     def end(self, step: int, off: int, side: int) -> Point:
         """Return a point on a step's border: on its right (side 1) or on its left (side -1)."""
-        block, draft = self.draft.blocks[step], self.draft
-        out = block.width // 2
+        x = self.sides[step][side > 0]
         if off:
-            out -= inset(block, off)
-        return self.columns.middles[draft.layers.ranks[step]] + side * out, draft.heights[step] + off
+            x -= side * inset(self.draft.blocks[step], off)
+        return x, self.draft.heights[step] + off
 
     def label(self, number: int) -> Point | None:
         layers = self.draft.layers
