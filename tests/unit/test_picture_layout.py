@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stepwell._graph import Graph, StepKind
 from stepwell._picture._heights import heights
-from stepwell._picture._layers import Link, Way, layered
+from stepwell._picture._layers import Link, Way, layered, put_labels_in_order
 from stepwell._picture._order import crossings, put_in_order
 from stepwell._picture._shapes import Block, block_around, inset, outline
 from stepwell._picture._sketch import Sketch, sketched
@@ -62,6 +62,20 @@ class TestLayers:
         ways = layered(7, 0, [*chain, *ends]).ways
         assert ways[6:] == [Way.AROUND] * 5
 
+    def test_where_there_are_thousands_shorter_edges_go_around(self) -> None:
+        def longest(count: int) -> int:
+            made = links(*((one, one + far) for one in range(count) for far in (1, 3) if one + far < count))
+            layers = layered(count, 0, made)
+            ranks = layers.ranks
+            return max(
+                ranks[link.target] - ranks[link.source]
+                for link, way in zip(made, layers.ways, strict=True)
+                if way is Way.THROUGH
+            )
+
+        assert longest(600) == 3
+        assert longest(800) == 1
+
     def test_labels_have_columns_of_their_own(self) -> None:
         layers = layered(3, 0, [*links((0, 1), label=30), *links((0, 2), (1, 2))])
         assert [layers.places[item] for item in layers.stops[0]] == [0, 1, 2]
@@ -90,6 +104,28 @@ class TestOrder:
         assert counted(columns, right) > 0
         put_in_order(columns, turned(right), right)
         assert counted(columns, right) == 0
+
+    def test_what_came_first_stands_above(self) -> None:
+        columns, right = [[0, 1], [2, 3, 4]], [[4, 4], [2, 3], [], [], []]
+        put_in_order(columns, turned(right), right)
+        assert counted(columns, right) == 0
+        assert columns[0] == [0, 1]
+
+    def test_ties_are_settled_either_way(self) -> None:
+        # All of the second column tie from the left, and so do those that lead to item 8 from the right.
+        right = [[1, 2, 3], [4], [8], [4, 5, 6], [7], [8], [8], [], []]
+        columns = [[0], [1, 2, 3], [4, 5, 6], [8, 7]]
+        right[2] = [6]
+        put_in_order(columns, turned(right), right)
+        assert counted(columns, right) == 0
+
+    def test_labels_follow_the_steps_on_their_left_and_then_those_on_their_right(self) -> None:
+        made = links((0, 1), (0, 2), (1, 3), (1, 4), (2, 5), (2, 6), (1, 0), label=20)
+        layers = layered(7, 0, made)
+        layers.columns[2][:], layers.columns[4][:] = [2, 1], [5, 4, 6, 3]
+        put_labels_in_order(layers, made)
+        assert [layers.labels[item] for item in layers.columns[1]] == [1, 0]
+        assert [layers.labels[item] for item in layers.columns[3]] == [4, 5, 6, 3, 2]
 
     def test_the_best_that_was_seen_is_kept(self) -> None:
         pick = random.Random(7)
@@ -223,6 +259,17 @@ class TestCourses:
         lines = [max(y for _, y in wire.points) for wire in sketch.layout.wires[12:22]]
         assert len(set(lines)) == 1
         assert lines[0] > middle(sketch, "failed")[1]
+
+    def test_detours_of_one_length_that_lie_end_to_end_share_heights(self) -> None:
+        names = [f"s{number}" for number in range(30)]
+        edges = [f"{one} {other} next" for one, other in pairwise(names)]
+        edges += [f"{one} {other} catch:KeyError" for one, other in zip(names, names[6:], strict=False)]
+        sketch = drawn(" ".join(f"{name}:a" for name in names), *edges)
+        lines = {
+            max((y for _, y in wire.points), key=lambda y: abs(y - sketch.layout.middles[0][1]))
+            for wire in sketch.layout.wires[29:]
+        }
+        assert len(lines) <= 7
 
     def test_a_detour_goes_where_the_way_is_much_shorter(self) -> None:
         steps = "a:d b:a c:a d:a e:a f:a g:y " + " ".join(f"x{number}:n" for number in range(9))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from stepwell._picture._layers import Way
@@ -50,6 +51,7 @@ class Columns:
         self._widths = [
             max((draft.blocks[item].width for item in column if item < steps), default=0) for column in columns[::2]
         ]
+        self._swings = self._measure_swings()
         self._loops = [0] * len(self._widths)
         self.loop_widths: dict[int, int] = {}
         self._measure_loops()
@@ -85,17 +87,25 @@ class Columns:
                 count[link.source] += 1
                 self._loops[rank] = max(self._loops[rank], count[link.source])
 
+    def _measure_swings(self) -> list[int]:
+        """Return how far edges swing over, at most, on the right of each column."""
+        heights, places = self._draft.heights, self._draft.layers.places
+        swings = [[0] for _ in self._draft.layers.columns]
+        for stops in self._draft.layers.stops:
+            for before, after in pairwise(stops):
+                swings[places[before]].append(abs(heights[after] - heights[before]))
+        return list(map(max, swings))
+
     def _add(self, rank: int, x: int, tracks: Tracks) -> int:
         """Place a column and what is on its right; return where the next column begins."""
-        columns = self._draft.layers.columns
-        steps, labels = columns[2 * rank], columns[2 * rank + 1]
+        labels = self._draft.layers.columns[2 * rank + 1]
         self.lefts.append(x)
         self.middles.append(x + self._widths[rank] // 2)
         x += self._widths[rank]
         self.rights.append(x)
         x += LOOP * self._loops[rank]
         if labels:
-            x += self._curve(steps)
+            x += self._curve(2 * rank)
             self.labels.append((x, x + self._widest(labels)))
             x = self.labels[-1][1]
         else:
@@ -105,7 +115,7 @@ class Columns:
             self._leaving[rank, id(bus)] = x
         if rank + 1 == len(self._widths):
             return x
-        x = self._enter(tracks, x + self._curve(labels or steps))
+        x = self._enter(tracks, x + self._curve(2 * rank + 1 if labels else 2 * rank))
         return x + LOOP * self._loops[rank + 1] + ARROW
 
     def _enter(self, tracks: Tracks, x: int) -> int:
@@ -118,8 +128,6 @@ class Columns:
         numbers = self._draft.layers.labels
         return max(self._draft.links[numbers[item]].label for item in labels if item in numbers)
 
-    def _curve(self, column: Sequence[int]) -> int:
+    def _curve(self, column: int) -> int:
         """Return the room for edges to swing over: more, the farther they have to."""
-        heights, right = self._draft.heights, self._draft.layers.right
-        farthest = max((abs(heights[item] - heights[other]) for item in column for other in right[item]), default=0)
-        return min(_CURVE + farthest // _STEEP, _WIDEST_CURVE)
+        return min(_CURVE + self._swings[column] // _STEEP, _WIDEST_CURVE)

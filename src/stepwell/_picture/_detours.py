@@ -24,6 +24,8 @@ __all__ = ["Bus", "Tracks", "buses_of", "tracks_of"]
 _APART: Final = 9
 _CLEAR: Final = 5
 _FAR: Final = 1 << 60
+_BLOCK: Final = 32
+"""places of a row that are looked up as one: about the root of how many a large drawing has"""
 _HABIT: Final = 70
 """how much longer the way above or below may be for it to be taken all the same, in pixels for each end"""
 
@@ -39,65 +41,98 @@ class Bus:
     links: list[int] = field(default_factory=list[int])
     exits: set[int] = field(default_factory=set[int])
     """the gaps in which its edges leave"""
+    first: int = 0
+    """the leftmost gap"""
+    last: int = 0
+    """the rightmost gap"""
     line: int = 0
     """the height of the line"""
     is_above: bool = False
 
-    @property
-    def first(self) -> int:
-        """The leftmost gap."""
-        return min(self.entry, *self.exits)
-
-    @property
-    def last(self) -> int:
-        """The rightmost gap."""
-        return max(self.entry, *self.exits)
+    def add(self, link: int, gap: int) -> None:
+        """Add an edge that leaves in a gap."""
+        self.links.append(link)
+        self.exits.add(gap)
+        self.first, self.last = min(self.first, gap), max(self.last, gap)
 
 
 def buses_of(draft: Draft) -> list[Bus]:
     """Return the lines of all detours, laid."""
     buses: dict[tuple[int, bool, bool], Bus] = {}
-    ranks = draft.layers.ranks
+    ranks, around = draft.layers.ranks, Way.AROUND
     for number, (link, way) in enumerate(zip(draft.links, draft.layers.ways, strict=True)):
-        if way is Way.AROUND:
+        if way is around:
             is_back = ranks[link.target] <= ranks[link.source]
             key = (link.target, link.is_dashed, is_back)
-            bus = buses.setdefault(key, Bus(link.target, is_back, ranks[link.target] - 1))
-            bus.links.append(number)
-            bus.exits.add(ranks[link.source])
-    laid = sorted(buses.values(), key=lambda bus: bus.last - bus.first)
+            bus = buses.get(key)
+            if bus is None:
+                entry = ranks[link.target] - 1
+                bus = buses[key] = Bus(link.target, is_back, entry, first=entry, last=entry)
+            bus.add(number, ranks[link.source])
+    laid = sorted(buses.values(), key=_turn)
     _lay(laid, draft)
     return laid
+
+
+def _turn(bus: Bus) -> tuple[int, int]:
+    """Return when it is its turn: among lines of one length, those that lie end to end come one after the other."""
+    length = bus.last - bus.first
+    return length, bus.first % (length + 1)
 
 
 def _lay(buses: Sequence[Bus], draft: Draft) -> None:
     top, bottom = _skylines(draft)
     heights, stops = draft.heights, draft.layers.stops
     for bus in buses:
-        # Places are: the gap on the left of all steps, then for each rank its steps, its labels, and its gap.
-        begin, end = 3 * bus.first + 3, 3 * bus.last + 4
-        high, low = min(top[begin:end]) - _CLEAR, max(bottom[begin:end]) + _CLEAR
+        # Places are: the gap on the left of all steps, then for each rank its steps with their labels, and its gap.
+        begin, end = 2 * bus.first + 2, 2 * bus.last + 3
+        high, low = -top.farthest(begin, end) - _CLEAR, bottom.farthest(begin, end) + _CLEAR
         ends = [heights[stops[number][-1]] for number in bus.links] + [heights[bus.target]]
-        saved = sum(low - height for height in ends) - sum(height - high for height in ends)
+        saved = len(ends) * (low + high) - 2 * sum(ends)
         if saved > (-_HABIT if bus.is_back else _HABIT) * len(ends):
             bus.line, bus.is_above = high, True
-            top[begin:end] = [high - _APART + _CLEAR] * (end - begin)
+            top.take(begin, end, -high + _APART - _CLEAR)
         else:
             bus.line = low
-            bottom[begin:end] = [low + _APART - _CLEAR] * (end - begin)
+            bottom.take(begin, end, low + _APART - _CLEAR)
 
 
-def _skylines(draft: Draft) -> tuple[list[int], list[int]]:
+def _skylines(draft: Draft) -> tuple[_Skyline, _Skyline]:
     """Return how far each place is taken, upwards and downwards."""
-    top, bottom = [_FAR], [-_FAR]
-    heights, above, below = draft.heights, draft.above, draft.below
-    for number, column in enumerate(draft.layers.columns):
-        top.append(min((heights[item] - above[item] for item in column), default=_FAR))
-        bottom.append(max((heights[item] + below[item] for item in column), default=-_FAR))
-        if number % 2:
-            top.append(_FAR)
-            bottom.append(-_FAR)
-    return top, bottom
+    top, bottom = [-_FAR], [-_FAR]
+    heights, above, below, columns = draft.heights, draft.above, draft.below, draft.layers.columns
+    for steps, labels in zip(columns[::2], columns[1::2], strict=True):
+        ends = [(column[0], column[-1]) for column in (steps, labels) if column]
+        top += [max([above[first] - heights[first] for first, _ in ends]), -_FAR]
+        bottom += [max([below[last] + heights[last] for _, last in ends]), -_FAR]
+    return _Skyline(top), _Skyline(bottom)
+
+
+class _Skyline:
+    """How far out each place in a row is taken; what is taken next lies farther out than all that was.
+
+    Places are looked up by blocks, since detours may be many and each pass all of the row.
+    """
+
+    def __init__(self, taken: list[int]) -> None:
+        self.taken = taken
+        self.blocks = [max(taken[begin : begin + _BLOCK]) for begin in range(0, len(taken), _BLOCK)]
+
+    def farthest(self, begin: int, end: int) -> int:
+        """Return how far out a range is taken that is not empty."""
+        first, last = -(-begin // _BLOCK), end // _BLOCK
+        if first >= last:
+            return max(self.taken[begin:end])
+        edges = self.taken[begin : first * _BLOCK] + self.taken[last * _BLOCK : end]
+        return max(self.blocks[first:last] + edges)
+
+    def take(self, begin: int, end: int, far: int) -> None:
+        """Take a range; *far* is beyond all that is taken there."""
+        self.taken[begin:end] = [far] * (end - begin)
+        first, last = begin // _BLOCK, (end - 1) // _BLOCK
+        edges = max(far, self.blocks[first]), max(far, self.blocks[last])
+        self.blocks[first : last + 1] = [far] * (last + 1 - first)
+        self.blocks[first], self.blocks[last] = edges
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from typing import Final
 __all__ = ["heights"]
 
 _SWEEPS: Final = 8
-_FEW_SWEEPS: Final = 4
+_FEW_SWEEPS: Final = 2
 _SMALL: Final = 1_500
 _LEVEL: Final = 14
 """how far off a level an item is set level all the same, in pixels"""
@@ -66,8 +66,8 @@ def heights(
     room = _Room(filled, found, above, below)
     _level(filled, left, room)
     _level(filled[::-1], right, room)
-    _straighten(chains, room)
-    _straighten(chains[::-1], room)  # with the room that the first time has made
+    bent = _straighten(chains, room)
+    _straighten(bent[::-1], room)  # with the room that the first time has made
     return found
 
 
@@ -95,26 +95,29 @@ def _settle(
     sizes: list[int] = []
     for item, offset in zip(column, offsets, strict=True):
         others = sides[item]
+        mass = weights[item]
         if len(others) == 1:
-            mean, mass = where[others[0]] - offset, weights[item]
+            mean = where[others[0]] - offset
         elif others:
-            mean, mass = _middle(others, where) - offset, weights[item]
+            mean = _middle(others, where) - offset
         else:
             mean, mass = where[item] - offset, _LOOSE
         size = 1
         while means and means[-1] > mean:
-            total = masses[-1] + mass
-            mean = (means.pop() * masses[-1] + mean * mass) / total
-            masses.pop()
-            mass = total
+            before = masses.pop()
+            mean = (means.pop() * before + mean * mass) / (before + mass)
+            mass += before
             size += sizes.pop()
         means.append(mean)
         masses.append(mass)
         sizes.append(size)
     place = 0
     for mean, size in zip(means, sizes, strict=True):
-        for number in range(place, place + size):
-            where[column[number]] = mean + offsets[number]
+        if size == 1:
+            where[column[place]] = mean + offsets[place]
+        else:
+            for number in range(place, place + size):
+                where[column[number]] = mean + offsets[number]
         place += size
 
 
@@ -128,8 +131,10 @@ def _middle(others: Sequence[int], where: Sequence[float]) -> float:
 def _keep_apart(columns: Sequence[Sequence[int]], found: list[int], above: Sequence[int], below: Sequence[int]) -> None:
     """Make up for what rounding took."""
     for column in columns:
-        for upper, lower in pairwise(column):
-            found[lower] = max(found[lower], found[upper] + below[upper] + above[lower])
+        least = -_FAR
+        for item in column:
+            height = found[item] = max(found[item], least + above[item])
+            least = height + below[item]
 
 
 class _Room:
@@ -139,21 +144,21 @@ class _Room:
         self, columns: Sequence[Sequence[int]], found: list[int], above: Sequence[int], below: Sequence[int]
     ) -> None:
         self.found = found
-        self.above = above
-        self.below = below
-        self.upper = [-1] * len(found)
-        self.lower = [-1] * len(found)
+        # What has no item above it, or none below, is its own neighbour, ever so far away.
+        self._uppers = list(range(len(found)))
+        self._lowers = list(range(len(found)))
+        self._up = [-_FAR] * len(found)
+        self._down = [_FAR] * len(found)
         for column in columns:
             for upper, lower in pairwise(column):
-                self.upper[lower], self.lower[upper] = upper, lower
+                self._uppers[lower], self._lowers[upper] = upper, lower
+                apart = below[upper] + above[lower]
+                self._up[lower], self._down[upper] = apart, -apart
 
-    def highest(self, item: int) -> int:
-        upper = self.upper[item]
-        return -_FAR if upper < 0 else self.found[upper] + self.below[upper] + self.above[item]
-
-    def lowest(self, item: int) -> int:
-        lower = self.lower[item]
-        return _FAR if lower < 0 else self.found[lower] - self.above[lower] - self.below[item]
+    def of(self, item: int) -> tuple[int, int]:
+        """Return the highest and the lowest place for an item as all stand now."""
+        found = self.found
+        return found[self._uppers[item]] + self._up[item], found[self._lowers[item]] + self._down[item]
 
 
 def _level(columns: Sequence[Sequence[int]], sides: Lists, room: _Room) -> None:
@@ -162,26 +167,43 @@ def _level(columns: Sequence[Sequence[int]], sides: Lists, room: _Room) -> None:
     for column in columns:
         for item in column:
             height = found[item]
-            others = [found[other] for other in sides[item]]
-            if not others or height in others:
-                continue
-            nearest = min(others, key=lambda other: (abs(other - height), other))
-            if abs(nearest - height) <= _LEVEL and room.highest(item) <= nearest <= room.lowest(item):
-                found[item] = nearest
+            others = sides[item]
+            if len(others) == 1:
+                near = found[others[0]]
+                if near == height or abs(near - height) > _LEVEL:
+                    continue
+            else:
+                heights = [found[other] for other in others if -_LEVEL <= found[other] - height <= _LEVEL]
+                if not heights or height in heights:
+                    continue
+                near = min(heights, key=lambda other: (abs(other - height), other))
+            highest, lowest = room.of(item)
+            if highest <= near <= lowest:
+                found[item] = near
 
 
-def _straighten(chains: Sequence[Sequence[int]], room: _Room) -> None:
-    """Give all that an edge passes one height, where there is room: best that of its target or of its source."""
+def _straighten(chains: Sequence[Sequence[int]], room: _Room) -> list[Sequence[int]]:
+    """Give all that an edge passes one height, where there is room: best that of its target or of its source.
+
+    Return the chains that had neither before.
+    """
     found = room.found
+    bent: list[Sequence[int]] = []
     for chain in chains:
-        inner = chain[1:-1]
-        now = {found[item] for item in inner}
-        target, source = found[chain[-1]], found[chain[0]]
-        if not inner or (len(now) == 1 and (target in now or source in now)):
+        if len(chain) == 2:
             continue
-        highest, lowest = max(map(room.highest, inner)), min(map(room.lowest, inner))
+        inner = chain[1:-1]
+        now, target, source = found[inner[0]], found[chain[-1]], found[chain[0]]
+        if now in (target, source) and (len(inner) == 1 or all(found[item] == now for item in inner)):
+            continue
+        bent.append(chain)
+        highest, lowest = room.of(inner[0])
+        for item in inner[1:]:
+            upper, lower = room.of(item)
+            highest, lowest = max(highest, upper), min(lowest, lower)
         if highest <= lowest:
             is_level = highest <= source <= lowest and not highest <= target <= lowest
             height = source if is_level else max(highest, min(lowest, target))
             for item in inner:
                 found[item] = height
+    return bent

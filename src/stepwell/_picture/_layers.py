@@ -15,20 +15,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
-__all__ = ["Layers", "Link", "Way", "layered", "pulls"]
+__all__ = ["Layers", "Link", "Way", "layered", "pulls", "put_labels_in_order"]
 
-_SPANS: Final = (5, 3, 2, 1)
+_SPANS: Final = (5, 4, 3, 2, 1)
 _ITEMS: Final = 3
 """items for each step and edge, at most; with more of them the limit of a span goes down"""
+_MANY: Final = 2_000
+"""if there are more items than this, one for each two steps and edges has to do: most of the time goes into items"""
 _BUNDLE: Final = 4
 """so many long edges of one look into one step make a detour together, on one line"""
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """An edge from step to step: the room for its label (0 for none) across and above it, and whether it is dashed."""
 
     source: int
@@ -57,7 +57,7 @@ class Layers:
     columns: list[list[int]]
     """items from top to bottom: of rank *r* the steps, and edges that pass them, are column *2r*, labels *2r + 1*"""
     left: list[list[int]]
-    """for each item those that it is joined to in the column before"""
+    """for each item in a column of steps those that it is joined to in the one before, past the labels between"""
     right: list[list[int]]
     ways: list[Way]
     """for each edge"""
@@ -76,7 +76,8 @@ def layered(count: int, start: int, links: Sequence[Link]) -> Layers:
         leaving[link.source].append(number)
     before, after, back = _walked(count, start, links, leaving)
     ranks = _ranked(after, links, leaving, back)
-    ways = _ways(links, ranks, back, _ITEMS * (count + len(links)))
+    size = count + len(links)
+    ways = _ways(links, ranks, back, min(_ITEMS * size, max(_MANY, size // 2)))
     return _Builder(count, links, ranks, ways).built(before, leaving)
 
 
@@ -128,16 +129,15 @@ def _ranked(after: Sequence[int], links: Sequence[Link], leaving: Sequence[Seque
 
 def _ways(links: Sequence[Link], ranks: Sequence[int], back: set[int], most: int) -> list[Way]:
     spans = [0 if number in back else ranks[link.target] - ranks[link.source] for number, link in enumerate(links)]
-    longest = next((limit for limit in _SPANS if sum(span for span in spans if 1 < span <= limit) <= most), 1)
-    crowd = Counter((link.target, link.is_dashed) for link, span in zip(links, spans, strict=True) if span > 1)
+    longest = next((limit for limit in _SPANS if sum([span for span in spans if 1 < span <= limit]) <= most), 1)
+    crowd = Counter([(link.target, link.is_dashed) for link, span in zip(links, spans, strict=True) if span > 1])
+    through, around, loop = Way.THROUGH, Way.AROUND, Way.LOOP
     ways: list[Way] = []
     for link, span in zip(links, spans, strict=True):
-        if link.source == link.target:
-            ways.append(Way.LOOP)
-        elif span == 1 or (1 < span <= longest and crowd[link.target, link.is_dashed] < _BUNDLE):
-            ways.append(Way.THROUGH)
+        if span == 1 or (1 < span <= longest and crowd[link.target, link.is_dashed] < _BUNDLE):
+            ways.append(through)
         else:
-            ways.append(Way.AROUND)
+            ways.append(loop if link.source == link.target else around)
     return ways
 
 
@@ -148,63 +148,77 @@ class _Builder:
         self.links = links
         self.ranks = ranks
         self.has_labels = [False] * (max(ranks) + 1)
+        loop = Way.LOOP
         for link, way in zip(links, ways, strict=True):
-            if link.label and way is not Way.LOOP:
+            if link.label and way is not loop:
                 self.has_labels[ranks[link.source]] = True
         columns: list[list[int]] = [[] for _ in range(2 * len(self.has_labels))]
-        left: list[list[int]] = [[] for _ in range(count)]
-        right: list[list[int]] = [[] for _ in range(count)]
-        self.layers = Layers(
-            ranks, columns, left, right, ways, [[link.source] for link in links], [2 * r for r in ranks]
-        )
+        self.layers = Layers(ranks, columns, [], [], ways, [[link.source] for link in links], [2 * r for r in ranks])
 
     def built(self, order: Sequence[int], leaving: Sequence[Sequence[int]]) -> Layers:
-        layers = self.layers
+        layers, loop = self.layers, Way.LOOP
         for step in order:
             layers.columns[2 * self.ranks[step]].append(step)
-            for number in sorted(leaving[step], key=self.side):
-                if layers.ways[number] is not Way.LOOP:
+            for number in leaving[step]:
+                if layers.ways[number] is not loop:
                     self.lead(number)
+        layers.left += [[] for _ in layers.places]
+        layers.right += [[] for _ in layers.places]
+        self.join()
         return layers
-
-    def side(self, number: int) -> int:
-        """Return where an edge should leave: at the top if it leads back, since it goes above all, or at the bottom."""
-        link = self.links[number]
-        if self.layers.ways[number] is Way.THROUGH:
-            return 0
-        return -1 if self.ranks[link.target] <= self.ranks[link.source] else 1
 
     def lead(self, number: int) -> None:
         """Lead an edge through the columns to its target; a detour only past the labels beside its source."""
-        link = self.links[number]
+        link, layers = self.links[number], self.layers
+        places, columns, stops = layers.places, layers.columns, layers.stops[number]
         rank = self.ranks[link.source]
-        stop = link.source
-        if self.has_labels[rank]:
-            stop = self.passing(number, 2 * rank + 1, stop)
-            if link.label:
-                self.layers.labels[stop] = number
-        if self.layers.ways[number] is Way.AROUND:
-            return
-        for between in range(rank + 1, self.ranks[link.target]):
-            stop = self.passing(number, 2 * between, stop)
-            if self.has_labels[between]:
-                stop = self.passing(number, 2 * between + 1, stop)
-        self.join(stop, link.target)
-        self.layers.stops[number].append(link.target)
+        is_detour = layers.ways[number] is Way.AROUND
+        if link.label:
+            layers.labels[len(places)] = number
+        for column in range(2 * rank + 1, 2 * rank + 2 if is_detour else 2 * self.ranks[link.target]):
+            if column % 2 == 0 or self.has_labels[column // 2]:
+                item = len(places)
+                places.append(column)
+                columns[column].append(item)
+                stops.append(item)
+        if not is_detour:
+            stops.append(link.target)
 
-    def passing(self, number: int, column: int, before: int) -> int:
-        item = len(self.layers.left)
-        self.layers.left.append([])
-        self.layers.right.append([])
-        self.layers.places.append(column)
-        self.layers.columns[column].append(item)
-        self.layers.stops[number].append(item)
-        self.join(before, item)
-        return item
+    def join(self) -> None:
+        """Join what edges pass in columns of steps."""
+        layers, through = self.layers, Way.THROUGH
+        left, right, places = layers.left, layers.right, layers.places
+        for way, stops in zip(layers.ways, layers.stops, strict=True):
+            if way is through:
+                before = stops[0]
+                for item in stops[1:]:
+                    if places[item] % 2 == 0:
+                        right[before].append(item)
+                        left[item].append(before)
+                        before = item
 
-    def join(self, left: int, right: int) -> None:
-        self.layers.right[left].append(right)
-        self.layers.left[right].append(left)
+
+def put_labels_in_order(layers: Layers, links: Sequence[Link]) -> None:
+    """Sort the columns of labels so that edges cross only between there and the next column of steps.
+
+    A detour leaves at the top if it leads back, since it goes above all then, or else at the bottom.
+    """
+    places, ranks = layers.places, layers.ranks
+    nth = [0] * len(places)
+    for column in layers.columns[::2]:
+        for place, item in enumerate(column):
+            nth[item] = place + 1
+    most = len(places) + 1
+    keys = [0] * len(places)
+    for link, stops in zip(links, layers.stops, strict=True):
+        for before, item, after in zip(stops, stops[1:], stops[2:], strict=False):
+            if places[item] % 2:
+                keys[item] = nth[before] * most + nth[after]
+        if places[stops[-1]] % 2:
+            is_back = ranks[link.target] <= ranks[link.source]
+            keys[stops[-1]] = nth[link.source] * most + (0 if is_back else most - 1)
+    for column in layers.columns[1::2]:
+        column.sort(key=keys.__getitem__)
 
 
 def pulls(layers: Layers, links: Sequence[Link]) -> tuple[list[list[int]], list[list[int]]]:
@@ -213,20 +227,27 @@ def pulls(layers: Layers, links: Sequence[Link]) -> tuple[list[list[int]], list[
     An edge in passing should be straight. For a step, what goes well counts more than what goes wrong, and the labels
     of detours don't count.
     """
-    lefts: list[list[int]] = [[] for _ in layers.left]
-    rights: list[list[int]] = [[] for _ in layers.left]
-    for wanted in (False, True):
-        more: list[tuple[int, int]] = []
-        for link, way, stops in zip(links, layers.ways, layers.stops, strict=True):
-            if way is Way.THROUGH and link.is_dashed is wanted:
-                more += pairwise(stops)
-        open_lefts = {after for _, after in more if not lefts[after]}
-        open_rights = {before for before, _ in more if not rights[before]}
-        for before, after in more:
-            if after in open_lefts:
-                lefts[after].append(before)
-            if before in open_rights:
-                rights[before].append(after)
-    for item in layers.labels:
-        lefts[item] = lefts[item] or layers.left[item]
+    lefts: list[list[int]] = [[] for _ in layers.places]
+    rights: list[list[int]] = [[] for _ in layers.places]
+    dashed: list[list[int]] = []
+    through = Way.THROUGH
+    for link, way, stops in zip(links, layers.ways, layers.stops, strict=True):
+        if way is through:
+            for before, item, after in zip(stops, stops[1:], stops[2:], strict=False):
+                lefts[item].append(before)
+                rights[item].append(after)
+            if link.is_dashed:
+                dashed.append(stops)
+            else:
+                rights[stops[0]].append(stops[1])
+                lefts[stops[-1]].append(stops[-2])
+    open_lefts = {stops[-1] for stops in dashed if not lefts[stops[-1]]}
+    open_rights = {stops[0] for stops in dashed if not rights[stops[0]]}
+    for stops in dashed:
+        if stops[-1] in open_lefts:
+            lefts[stops[-1]].append(stops[-2])
+        if stops[0] in open_rights:
+            rights[stops[0]].append(stops[1])
+    for item, number in layers.labels.items():
+        lefts[item] = lefts[item] or layers.stops[number][:1]
     return lefts, rights

@@ -14,7 +14,7 @@ from stepwell._picture._columns import MARGIN, Columns
 from stepwell._picture._detours import buses_of, tracks_of
 from stepwell._picture._draft import Draft
 from stepwell._picture._heights import heights
-from stepwell._picture._layers import Link, Way, layered, pulls
+from stepwell._picture._layers import Link, Way, layered, pulls, put_labels_in_order
 from stepwell._picture._order import put_in_order
 from stepwell._picture._wires import Point, Wire, wires_of
 
@@ -41,7 +41,8 @@ class Layout:
 def laid_out(blocks: Sequence[Block], start: int, links: Sequence[Link]) -> Layout:
     """Lay out steps and edges; the same input always gives the same layout."""
     layers = layered(len(blocks), start, links)
-    put_in_order(layers.columns, layers.left, layers.right)
+    put_in_order(layers.columns[::2], layers.left, layers.right)
+    put_labels_in_order(layers, links)
     draft = Draft(blocks, links, start, layers)
     draft.heights = heights(
         layers.columns,

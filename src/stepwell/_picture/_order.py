@@ -1,13 +1,14 @@
 """The order in each column: few crossings.
 
 Sweeps to the right and to the left sort each column by the barycentre of its neighbours (Sugiyama et al. 1981); between
-them neighbours change places where that saves crossings (Gansner et al. 1993). The best order that was seen is kept.
+them neighbours change places where that saves crossings (Gansner et al. 1993). The best order that was seen is kept,
+with what came first in the beginning above rather than below.
 Minimising is NP-hard, so the number of sweeps is bounded, and lower for a large drawing.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -30,13 +31,15 @@ def put_in_order(columns: Lists, left: Lists, right: Lists) -> None:
     _place(filled, places)
     fewest = crossings(filled, right, places)
     is_small = len(left) <= _SMALL
+    first = places[:]
     best = [column[:] for column in filled]
     idle = 0
     for sweep in range(_SWEEPS if is_small else _FEW_SWEEPS):
         if fewest == 0 or idle == _PATIENCE:
             break
         for number in wide if sweep % 2 == 0 else reversed(wide):
-            _sort(filled[number], left if sweep % 2 == 0 else right, places)
+            # Ties are settled the other way round in turn: either way may be the better one.
+            _sort(filled[number], left if sweep % 2 == 0 else right, places, is_turned=sweep % 4 > 1)
         if is_small:
             _swap([filled[number] for number in wide], left, right, places)
         count = crossings(filled, right, places)
@@ -44,8 +47,12 @@ def put_in_order(columns: Lists, left: Lists, right: Lists) -> None:
         if count < fewest:
             fewest, idle = count, 0
             best = [column[:] for column in filled]
+    # Upside down there are as many crossings: what came first is to stand above.
+    is_upright = (
+        sum([(first[order[0]] < first[order[-1]]) - (first[order[0]] > first[order[-1]]) for order in best]) >= 0
+    )
     for column, order in zip(filled, best, strict=True):
-        column[:] = order
+        column[:] = order if is_upright else order[::-1]
 
 
 def crossings(columns: Sequence[Sequence[int]], right: Lists, places: Sequence[int]) -> int:
@@ -54,13 +61,21 @@ def crossings(columns: Sequence[Sequence[int]], right: Lists, places: Sequence[i
     for column in columns:
         if len(column) < 2:
             continue
-        ends = [end for item in column for end in sorted([places[other] for other in right[item]])]
-        if ends == sorted(ends):
-            continue
+        ends: list[int] = []
+        for item in column:
+            others = right[item]
+            if len(others) == 1:
+                ends.append(places[others[0]])
+            else:
+                ends += sorted([places[other] for other in others])
         seen: list[int] = []
         for number, end in enumerate(ends):
-            count += number - bisect_right(seen, end)
-            insort(seen, end)
+            if not number or seen[-1] <= end:
+                seen.append(end)
+            else:
+                place = bisect_right(seen, end)
+                count += number - place
+                seen.insert(place, end)
     return count
 
 
@@ -70,16 +85,18 @@ def _place(columns: Sequence[Sequence[int]], places: list[int]) -> None:
             places[item] = place
 
 
-def _sort(column: list[int], sides: Lists, places: list[int]) -> None:
+def _sort(column: list[int], sides: Lists, places: list[int], *, is_turned: bool) -> None:
     """Sort by the mean place of the neighbours on one side; who has none there stays where it is."""
     means: dict[int, float] = {}
-    for item in column:
+    for item in reversed(column) if is_turned else column:
         if others := sides[item]:
             means[item] = places[others[0]] if len(others) == 1 else sum([places[o] for o in others]) / len(others)
-    moved = iter(sorted(means, key=means.__getitem__))
-    for place, item in enumerate(column):
-        if item in means:
-            column[place] = next(moved)
+    moved = sorted(means, key=means.__getitem__)
+    if len(moved) == len(column):
+        column[:] = moved
+    else:
+        rest = iter(moved)
+        column[:] = [next(rest) if item in means else item for item in column]
     for place, item in enumerate(column):
         places[item] = place
 

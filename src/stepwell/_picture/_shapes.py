@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isqrt
-from typing import Final
+from typing import Final, NamedTuple
 
 from stepwell._graph import StepKind
 
@@ -25,8 +24,7 @@ _CORNER: Final = 9
 _ROUND: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """A step's outline, in pixels."""
 
     kind: StepKind

@@ -64,9 +64,7 @@ def sketched(graph: Graph, overlay: Overlay | None) -> Sketch:
         count = 0 if overlay is None else overlay.taken.get((edge.source, edge.label), 0)
         if count > 1:
             text = f"{text} \u00d7{count}".lstrip()
-        label = lines_of(text, SMALL, _LABEL_ROOM, _LABEL_LINES) if text else ()
-        across = max(width(line, SMALL) for line in label) + _LABEL_ENDS if label else 0
-        rise = len(label) * SMALL_LINE + _LABEL_GAP if label else 0
+        label, across, rise = _label(text) if text else ((), 0, 0)
         links.append(Link(source, numbers[edge.target], across, rise, is_dashed))
         labels.append(label)
         taken.append(count)
@@ -79,8 +77,15 @@ def _lines(node: GraphNode) -> tuple[str, ...]:
     return lines_of(node.label, FONT_SIZE, room, _LINES)
 
 
+def _label(text: str) -> tuple[tuple[str, ...], int, int]:
+    """Return the lines of an edge's label, and the room that they take across and above the edge."""
+    lines = lines_of(text, SMALL, _LABEL_ROOM, _LABEL_LINES)
+    across = max([width(line, SMALL) for line in lines])
+    return lines, across + _LABEL_ENDS, len(lines) * SMALL_LINE + _LABEL_GAP
+
+
 def _block(node: GraphNode, lines: Sequence[str], mark: StepMark | None) -> Block:
-    across, down = max(width(line, FONT_SIZE) for line in lines), LINE * len(lines)
+    across, down = max([width(line, FONT_SIZE) for line in lines]), LINE * len(lines)
     if mark is not None and mark.note:
         across, down = max(across, width(mark.note, SMALL)), down + SMALL_LINE
     return block_around(node.kind, across, down)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from stepwell._graph import Graph, GraphNode, StepKind
@@ -89,9 +90,9 @@ def _edge(sketch: Sketch, number: int) -> str:
         x, y = wire.label
         lines = sketch.labels[number]
         y -= 5 + SMALL_LINE * (len(lines) - 1)
-        label = "".join(
-            f'<text x="{x + 2}" y="{y + SMALL_LINE * place}">{for_xml(line)}</text>' for place, line in enumerate(lines)
-        )
+        for line in lines:
+            label += f'<text x="{x + 2}" y="{y}">{for_xml(line)}</text>'
+            y += SMALL_LINE
     title = for_xml(cut(told, _TITLE))
     return f'<g class="{names}"><title>{title}</title><path d="{_path(wire)}"/>{_arrow(wire.points[-1])}{label}</g>'
 
@@ -102,35 +103,27 @@ def _path(wire: Wire) -> str:
     It ends within the head of the arrow.
     """
     *points, (x, y) = wire.points
-    points.append((x - _CORNER, y))
+    end = x - _CORNER, y
     x0, y0 = points[0]
-    parts = [f"M{x0} {y0}"]
-    for place in range(1, len(points)):
-        x, y = points[place]
-        if x != x0 and y != y0:
-            middle = (x0 + x) // 2
-            parts.append(f"C{middle} {y0} {middle} {y} {x} {y}")
+    data = f"M{x0} {y0}"
+    for (x, y), (after_x, after_y) in pairwise([*points[1:], end]):
+        if y == y0:
+            data += f"H{x}" if after_x != x else _round_corner("H", x, x - x0, after_y - y)
+        elif x == x0:
+            data += f"V{y}" if after_y != y else _round_corner("V", y, y - y0, after_x - x)
         else:
-            after = points[place + 1] if place + 1 < len(points) else (x, y)
-            parts.append(_straight(x - x0, y - y0, (x, y), after))
+            middle = (x0 + x) // 2
+            data += f"C{middle} {y0} {middle} {y} {x} {y}"
         x0, y0 = x, y
-    return "".join(parts)
+    return f"{data}H{end[0]}"
 
 
-def _straight(across: int, down: int, corner: Point, after: Point) -> str:
-    """Return a straight line to a point, which becomes a round corner if another at a right angle follows."""
-    x, y = corner
-    on, off = after[0] - x, after[1] - y
-    if (across and on) or (down and off) or on == off:
-        return f"H{x}" if across else f"V{y}"
-    radius = min(_CORNER, abs(across + down) // 2, abs(on + off) // 2)
-    in_x, in_y = radius * _sign_of(across), radius * _sign_of(down)
-    to = f"H{x - in_x}" if across else f"V{y - in_y}"
-    return f"{to}q{in_x} {in_y} {in_x + radius * _sign_of(on)} {in_y + radius * _sign_of(off)}"
-
-
-def _sign_of(number: int) -> int:
-    return (number > 0) - (number < 0)
+def _round_corner(way: str, corner: int, on: int, off: int) -> str:
+    """Return a straight line across (H) or down (V) to a corner, so far *on*, and the turn there, so far *off*."""
+    radius = min(_CORNER, abs(on) // 2, abs(off) // 2)
+    on, off = radius if on > 0 else -radius, radius if off > 0 else -radius
+    turn = f"{on} 0 {on} {off}" if way == "H" else f"0 {on} {off} {on}"
+    return f"{way}{corner - on}q{turn}"
 
 
 def _node(sketch: Sketch, number: int) -> str:

@@ -7,8 +7,12 @@ label just has more room around it.
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Final
 
 __all__ = ["clean", "cut", "for_xml", "lines_of", "width"]
@@ -22,6 +26,8 @@ _ASCII: Final = (
     *(64, 34, 64, 84),
 )
 """widths of the printable ASCII characters from the space on, in hundredths of the font's size"""
+_ASCII_UNITS: Final = (*[0] * 32, *_ASCII, 0)
+"""the same by code; clean text has no character without a width of its own"""
 _NONE: Final = frozenset({"Mn", "Me", "Cf"})
 _BROAD: Final = 137
 """an emoji"""
@@ -36,6 +42,8 @@ _SCRIPTS: Final = (0x590, 0x700)
 _LIGATURES: Final = {0xFDFA: 240, 0xFDFB: 240, 0xFDFD: 1150}
 _JOINERS: Final = "\u200c\u200d"
 _BREAKS: Final = frozenset(" _-./:,;")
+_WORDS: Final = re.compile(r"[^ _./:,;-]+?(?:[ _./:,;-]++|(?<=[a-z])(?=[A-Z])|\Z)|[ _./:,;-]++")
+"""the words of ASCII text"""
 _LONGEST: Final = 240
 """characters of a label that are drawn; the rest is in its title"""
 
@@ -60,16 +68,23 @@ def cut(text: str, limit: int) -> str:
 
 def for_xml(text: str) -> str:
     """Return clean text as it may stand in an element or in an attribute."""
-    text = clean(text)
+    text = text if text.isprintable() else clean(text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
 @lru_cache(maxsize=8192)
 def width(text: str, size: int) -> int:
     """Return how wide clean text is at most, in pixels, in a sans-serif font of *size* pixels."""
-    return -(-sum(map(_width, text)) * size // 100)
+    return -(-sum(_units(text)) * size // 100)
 
 
+def _units(text: str) -> Iterable[int]:
+    """Return the width of each character, in hundredths of the font's size."""
+    # Most text is ASCII, and then its bytes are looked up without a call of Python for each.
+    return map(_ASCII_UNITS.__getitem__, text.encode()) if text.isascii() else map(_width, text)
+
+
+@lru_cache(maxsize=2048)
 def _width(char: str) -> int:
     code = ord(char)
     if code < 127:
@@ -95,64 +110,80 @@ def lines_of(text: str, size: int, room: int, most: int) -> tuple[str, ...]:
     if len(whole) == 1 and width(whole[0], size) <= room:
         return (whole[0],)
     whole = [*whole[: most - 1], " ".join(whole[most - 1 :])] if len(whole) > most else whole
-    while True:
-        lines = [line for one in whole for line in _balanced(one, size, room)]
-        if len(lines) <= most:
-            return tuple(lines)
+    breakers = [_Breaker(line, size) for line in whole]
+    while sum([breaker.count(room) for breaker in breakers]) > most:
         room += room // 5 + 1
+    return tuple([line for breaker in breakers for line in breaker.balanced(room)])
 
 
-def _balanced(text: str, size: int, room: int) -> list[str]:
-    """Fill as few lines as can be, and then make them about equally long."""
-    lines = _filled(text, size, room)
-    if len(lines) == 1:
+class _Breaker:
+    """Breaks one text into lines: it is measured once, and then each line is found by bisection."""
+
+    def __init__(self, text: str, size: int) -> None:
+        self.text = text
+        self.size = size
+        self.before = [0, *accumulate(_units(text))]
+        """how wide all is before each character, in hundredths of the font's size"""
+        self.width = -(-self.before[-1] * size // 100)
+        words = _words(text)
+        self.afters = list(accumulate(map(len, words)))
+        """where each word ends, with the blanks that follow it"""
+        self.starts = [0, *self.afters[:-1]]
+        lengths = map(len, map(str.rstrip, words))
+        self.ends = [self.before[start + length] for start, length in zip(self.starts, lengths, strict=True)]
+        """how wide all is up to the end of each word, without the blanks that follow it"""
+
+    def count(self, room: int) -> int:
+        """Return how many lines it takes."""
+        return len(self.filled(room))
+
+    def balanced(self, room: int) -> list[str]:
+        """Fill as few lines as can be, and then make them about equally long."""
+        lines = self.filled(room)
+        if len(lines) > 1:
+            narrow = max(self.width // len(lines), 1)
+            tries = map(self.filled, range(narrow, room, self.size // 2))
+            lines = next((even for even in tries if len(even) <= len(lines)), lines)
+        return [self.text[begin:after].rstrip() or " " for begin, after in pairwise([*lines, len(self.text)])]
+
+    def filled(self, room: int) -> list[int]:
+        """Return where each line begins."""
+        limit = room * 100 // self.size
+        before, starts, ends = self.before, self.starts, self.ends
+        lines = [0]
+        word = 0
+        while (word := bisect_right(ends, before[lines[-1]] + limit, word)) < len(ends):
+            # This word doesn't fit any more: it begins a line, and is broken if it is longer than that.
+            if starts[word] > lines[-1]:
+                lines.append(starts[word])
+            elif (head := self.head(lines[-1], limit)) < self.afters[word]:
+                lines.append(head)
+            else:  # nor can it be broken
+                word += 1
+                lines += starts[word : word + 1]
         return lines
-    narrow = max(width(text, size) // len(lines), 1)
-    while narrow < room:
-        even = _filled(text, size, narrow)
-        if len(even) <= len(lines):
-            return even
-        narrow += size // 2
-    return lines
+
+    def head(self, begin: int, limit: int) -> int:
+        """Return where a line ends that is all one word: it has one character at least, and tears none off its base."""
+        text = self.text
+        end = max(bisect_right(self.before, self.before[begin] + limit, begin) - 1, begin + 1)
+        while begin + 1 < end < len(text) and _is_joined(text[end - 1], text[end]):
+            end -= 1
+        return end
 
 
-def _filled(text: str, size: int, room: int) -> list[str]:
-    lines: list[str] = []
-    line = ""
-    for word in _words(text):
-        if line and width((line + word).rstrip(), size) > room:
-            lines.append(line.rstrip())
-            line = ""
-        line += word
-        while width(line.rstrip(), size) > room and (head := _head(line, size, room)) < len(line):
-            lines.append(line[:head])
-            line = line[head:]
-    rest = line.rstrip()
-    return [*lines, rest or " "] if rest or not lines else lines
-
-
-@lru_cache(maxsize=512)
-def _words(text: str) -> tuple[str, ...]:
+def _words(text: str) -> list[str]:
     """Return the text in pieces between which a line may end."""
+    if text.isascii():
+        return _WORDS.findall(text)
     words: list[str] = []
     begin = 0
-    for place in range(1, len(text)):
-        before, after = text[place - 1], text[place]
+    for place, (before, after) in enumerate(pairwise(text), 1):
         is_end = before in _BREAKS and after not in _BREAKS
         if is_end or (before.islower() and after.isupper()) or (_is_cell(after) and not _is_joined(before, after)):
             words.append(text[begin:place])
             begin = place
-    return (*words, text[begin:])
-
-
-def _head(line: str, size: int, room: int) -> int:
-    """Return how many characters of a line that is all one word fit, at least one, none torn off what it belongs to."""
-    length = 1
-    while length < len(line) and width(line[: length + 1], size) <= room:
-        length += 1
-    while length > 1 and length < len(line) and _is_joined(line[length - 1], line[length]):
-        length -= 1
-    return length
+    return [*words, text[begin:]]
 
 
 def _is_cell(char: str) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stepwell._picture._columns import ARROW, LOOP, Columns
 from stepwell._picture._draft import LOOP_HEIGHT, Draft
@@ -20,8 +19,7 @@ __all__ = ["Point", "Wire", "wires_of"]
 Point = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Wire:
+class Wire(NamedTuple):
     """The course of an edge: between two points that differ in both coordinates it swings over, else it is straight."""
 
     points: tuple[Point, ...]
@@ -41,33 +39,43 @@ class _Wiring:
         self.columns = columns
         self.bus_of = {number: bus for bus in buses for number in bus.links}
         self.outs, self.ins = ports_of(draft, self.bus_of)
+        self.sides = [
+            (columns.middles[rank] - block.width // 2, columns.middles[rank] + block.width // 2)
+            for rank, block in zip(draft.layers.ranks, draft.blocks, strict=True)
+        ]
+        """of each step, from left to right"""
+        steps = zip(columns.lefts, columns.rights, strict=True)
+        self.ends = [ends for pair in zip(steps, columns.labels, strict=True) for ends in pair]
+        """of each column, from left to right"""
         self.loops: dict[int, tuple[int, int]] = {}
         """for each step, how many loops were led over it and how high they are"""
 
     def wire(self, number: int, way: Way) -> Wire:
-        match way:
-            case Way.THROUGH:
-                return self.through(number)
-            case Way.AROUND:
-                return self.around(number)
-            case _:
-                return self.loop(number)
+        if way is Way.THROUGH:
+            return self.through(number)
+        return self.around(number) if way is Way.AROUND else self.loop(number)
 
     def through(self, number: int) -> Wire:
         stops = self.draft.layers.stops[number]
-        points = self.course(number, stops[1:-1])
+        points, right = self.course(number, stops[1:-1])
         end = self.end(stops[-1], self.ins[number], -1)
-        points += [(self.columns.lefts[self.draft.rank(stops[-1])] - ARROW, end[1]), end]
-        return Wire(_straightened(points), self.label(number))
+        x, y = points[-1]
+        if y != end[1]:
+            if x != right:
+                points.append((right, y))
+            points.append((self.ends[self.draft.layers.places[stops[-1]]][0] - ARROW, end[1]))
+        points.append(end)
+        return Wire(tuple(points), self.label(number))
 
     def around(self, number: int) -> Wire:
-        points = self.course(number, self.draft.layers.stops[number][1:])
+        points, _ = self.course(number, self.draft.layers.stops[number][1:])
         bus = self.bus_of[number]
         leave = self.columns.leaving(self.draft.rank(self.draft.links[number].source), bus)
         enter = self.columns.entering(bus)
         end = self.end(bus.target, self.ins[number], -1)
+        # The line lies beyond all that the edge leaves and enters, so that each of these points is a corner.
         points += [(leave, points[-1][1]), (leave, bus.line), (enter, bus.line), (enter, end[1]), end]
-        return Wire(_straightened(points), self.label(number))
+        return Wire(tuple(points), self.label(number))
 
     def loop(self, number: int) -> Wire:
         """Lead a loop over its step, and over the loops before it."""
@@ -83,39 +91,38 @@ class _Wiring:
         points = (begin, (right, begin[1]), (right, line), (left, line), (left, end[1]), end)
         return Wire(points, (middle - link.label // 2, line) if link.label else None)
 
-    def course(self, number: int, items: Sequence[int]) -> list[Point]:
-        """Return an edge's course from its source past some items, each at the height that is kept for it there."""
-        columns, layers = self.columns, self.draft.layers
+    def course(self, number: int, items: Sequence[int]) -> tuple[list[Point], int]:
+        """Return an edge's course from its source past some items, each at the height that is kept for it there.
+
+        It ends where the edge last swung over; from there it is level up to the place from left to right that is
+        returned, the right end of the last column.
+        """
+        layers, heights, ends = self.draft.layers, self.draft.heights, self.ends
         source = self.draft.links[number].source
-        begin = self.end(source, self.outs[number], 1)
-        points = [begin, (columns.rights[layers.ranks[source]], begin[1])]
+        x, y = self.end(source, self.outs[number], 1)
+        points = [(x, y)]
+        right = ends[layers.places[source]][1]
         for item in items:
-            rank, is_label = divmod(layers.places[item], 2)
-            left, right = columns.labels[rank] if is_label else (columns.lefts[rank], columns.rights[rank])
-            points += [(left, self.draft.heights[item]), (right, self.draft.heights[item])]
-        return points
+            left, beyond = ends[layers.places[item]]
+            height = heights[item]
+            if height != y:
+                if x != right:
+                    points.append((right, y))
+                x, y = left, height
+                points.append((x, y))
+            right = beyond
+        return points, right
 
     def end(self, step: int, off: int, side: int) -> Point:
         """Return a point on a step's border: on its right (side 1) or on its left (side -1)."""
-        block = self.draft.blocks[step]
-        x = self.columns.middles[self.draft.rank(step)]
-        return x + side * (block.width // 2 - inset(block, off)), self.draft.heights[step] + off
+        x = self.sides[step][side > 0]
+        if off:
+            x -= side * inset(self.draft.blocks[step], off)
+        return x, self.draft.heights[step] + off
 
     def label(self, number: int) -> Point | None:
         layers = self.draft.layers
         stops = layers.stops[number]
         if len(stops) == 1 or stops[1] not in layers.labels:
             return None
-        return self.columns.labels[layers.places[stops[1]] // 2][0], self.draft.heights[stops[1]]
-
-
-def _straightened(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Leave out points that stand on a straight run between their neighbours."""
-    kept: list[Point] = []
-    for x, y in points:
-        if kept and kept[-1] == (x, y):
-            continue
-        if len(kept) > 1 and (kept[-2][0] == kept[-1][0] == x or kept[-2][1] == kept[-1][1] == y):
-            kept.pop()
-        kept.append((x, y))
-    return tuple(kept)
+        return self.ends[layers.places[stops[1]]][0], self.draft.heights[stops[1]]
