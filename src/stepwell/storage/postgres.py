@@ -49,9 +49,7 @@ _RENEWAL_PAUSE: Final = 0.1
 class _Opened:
     """What there is between enter and exit. All of it is used in the driver's loop only."""
 
-    def __init__(
-        self, loop: Loop, database: Database, renewals: Database, steps: Database, listener: Listener
-    ) -> None:
+    def __init__(self, loop: Loop, database: Database, renewals: Database, steps: Database, listener: Listener) -> None:
         self.loop = loop
         self.database = database
         self.renewals = renewals
@@ -87,6 +85,9 @@ class PostgresStorage:
 
     Belongs to the event loop in which it was entered; other loops and processes open one of their own.
     """
+
+    is_remote: Final = True
+    """It works in another process, so that commits and handlers can go on side by side."""
 
     def __init__(
         self,
@@ -260,7 +261,7 @@ class PostgresStorage:
         return Page(tuple(row(record) for record in records[: query.limit]), more=len(records) > query.limit)
 
     async def wakeup(self) -> None:
-        """Return when another engine has committed something that may concern others: of this process, without *notify*."""
+        """Return when another engine has committed what may concern this one; without *notify*, one of this process."""
         opened = self._open()
         await opened.loop.run(opened.listener.heard)
 
