@@ -79,14 +79,17 @@ class Statements:
 
         $1 clock, $2 Changes. Rows are locked in the order of their ids, and what somebody else has locked is passed
         over: `is_locked` says so. What is created may have to wait for another transaction that creates the same id.
+
+        What was sent is handed on from part to part, never joined again: without hash joins (see `_database`) each
+        would be compared with each. A CASE keeps the planner from making a join of the one look-up that is left.
         """
         return self._in_schema(f"""
     WITH {_CLOCK}, {_SENT},
     locked AS MATERIALIZED (
-        SELECT l.id
-          FROM (SELECT id FROM sent WHERE expects > 0 ORDER BY id) AS s
+        SELECT s.*
+          FROM (SELECT * FROM sent WHERE expects > 0 ORDER BY id) AS s
          CROSS JOIN LATERAL (
-               SELECT e.id FROM {{s}}.executions e WHERE e.id = s.id FOR NO KEY UPDATE SKIP LOCKED) AS l),
+               SELECT FROM {{s}}.executions e WHERE e.id = s.id FOR NO KEY UPDATE SKIP LOCKED) AS l),
     changed AS (
         UPDATE {{s}}.executions e
            SET status = sent.status, step = sent.step, visit = sent.visit, attempt = sent.attempt,
@@ -95,10 +98,10 @@ class Statements:
                timer_at = CASE WHEN sent.times THEN {_NEW_TIMER} ELSE e.timer_at END,
                output = sent.output::json, error = sent.error::json, updated_at = sent.now,
                ended_at = CASE WHEN sent.status IN {_TERMINAL} THEN sent.now END
-          FROM sent
-         WHERE sent.expects > 0 AND sent.id IN (SELECT id FROM locked) AND e.id = sent.id
-           AND e.revision = sent.expects AND (sent.signals IS NULL OR sent.signals = e.signals)
-        RETURNING e.id),
+          FROM locked AS sent
+         WHERE e.id = sent.id AND e.revision = sent.expects
+           AND (sent.signals IS NULL OR sent.signals = e.signals)
+        RETURNING e.id, sent.expects, sent.now, sent.change, sent.entries),
     created AS (
         INSERT INTO {{s}}.executions (
                id, workflow, version, status, step, visit, attempt, revision, token, signals, pausing, due_at, timer_at,
@@ -111,14 +114,18 @@ class Statements:
          ORDER BY id
             ON CONFLICT (id) DO NOTHING
         RETURNING id),
-    done AS MATERIALIZED (SELECT id FROM changed UNION ALL SELECT id FROM created),
+    done AS MATERIALIZED (
+        SELECT id, expects, now, change, entries FROM changed
+         UNION ALL
+        SELECT id, expects, now, change, entries FROM sent
+         WHERE CASE WHEN expects = 0 THEN id IN (SELECT id FROM created) END),
     written AS (
         INSERT INTO {{s}}.journal ({_JOURNAL_COLUMNS})
-        SELECT sent.id, sent.expects + line.place, coalesce(line.visit, 0), coalesce(line.attempt, 0),
-               coalesce(line.token, 0), sent.now, line.kind,
-               sent.change, line.step, line.worker, line.route, line.ref, line.payload::json
-          FROM done JOIN sent ON sent.id = done.id
-         CROSS JOIN LATERAL ROWS FROM (json_to_recordset(sent.entries) AS ({_ENTRY}))
+        SELECT done.id, done.expects + line.place, coalesce(line.visit, 0), coalesce(line.attempt, 0),
+               coalesce(line.token, 0), done.now, line.kind, done.change, line.step, line.worker, line.route, line.ref,
+               line.payload::json
+          FROM done
+         CROSS JOIN LATERAL ROWS FROM (json_to_recordset(done.entries) AS ({_ENTRY}))
                WITH ORDINALITY AS line(
                     kind, step, visit, attempt, worker, token, route, ref, payload, place))
     SELECT sent.id,
