@@ -54,6 +54,8 @@ _MAX_SUSPECT_DELAY: Final = 60.0
 """seconds"""
 _HINTS_EVERY: Final = 0.05
 """seconds between two looks that hints from elsewhere bring about while all slots are taken"""
+_HELD_EVERY: Final = 0.05
+"""seconds between two claims that ask which leases are lost, unless there was a hint from elsewhere"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,9 @@ class Worker:
         self._suspect_since = 0.0
         self._bell = Bell()
         self._asked_at = 0.0
+        self._asked_held_at = -math.inf
+        self._is_hinted = False
+        """whether something happened elsewhere since it was last asked which leases are lost"""
         self._lost_claims: list[Lease] = []
         self._steps: ContainedTasks | None = None
         """while executions that are being started may be claimed at once"""
@@ -247,6 +252,10 @@ class Worker:
         """Claim, and learn in the same round trip which leases are ours no more."""
         programs = dict(self._registry.programs)
         self._asked_at = sent_at = anyio.current_time()
+        self._is_hinted |= self._bell.heard_from_elsewhere()
+        held: list[Lease] = []
+        if not limit or self._is_hinted or sent_at - self._asked_held_at >= _HELD_EVERY:
+            held, self._asked_held_at, self._is_hinted = self.leases.all(), sent_at, False
         self.leases.claims_sent += 1
         try:
             with anyio.fail_after(_CLAIM_LIMIT, shield=True):  # cancelled, it would leave leases that nobody runs
@@ -255,7 +264,7 @@ class Worker:
                     list(programs),
                     limit=limit,
                     lease=self._timing.lease,
-                    held=self.leases.all(),
+                    held=held,
                 )
         except TimeoutError:
             raise StorageError(f"the storage didn't answer a claim within {_CLAIM_LIMIT:g} s") from None
@@ -347,4 +356,5 @@ class Worker:
             if self._failures:
                 continue  # hints don't shorten the back-off
             if self._bell.heard_from_elsewhere():
+                self._is_hinted = True
                 end = min(end, self._asked_at + _HINTS_EVERY)
