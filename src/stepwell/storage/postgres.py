@@ -6,6 +6,7 @@ call is one hop.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -40,6 +41,8 @@ __all__ = ["PostgresStorage"]
 
 T = TypeVar("T")
 
+logger = logging.getLogger("stepwell")
+
 _LAST_SEQ: Final = 2**31 - 1
 _RENEWAL_TRIES: Final = 5
 _RENEWAL_PAUSE: Final = 0.1
@@ -59,11 +62,11 @@ class _Opened:
         self.listener = listener
         self.process = os.getpid()
 
-    async def open(self, prepare: Callable[[Connection], Awaitable[Any]]) -> None:
+    async def open(self, prepare: Callable[[Connection], Awaitable[tuple[str, ...]]]) -> tuple[str, ...]:
         await self.database.open()
         await self.renewals.open()
-        await self.steps.open()
-        await self.database.unit(prepare, limit=600.0)
+        await self.steps.open(connects=False)  # most programs have no such steps
+        return await self.database.unit(prepare, limit=600.0)
 
     async def close(self) -> None:
         if self.listener is not None:
@@ -116,6 +119,25 @@ class PostgresStorage:
         self._clock = clock
         self._opened: _Opened | None = None
         self._is_entered = False
+        self._applied: tuple[str, ...] = ()
+
+    @staticmethod
+    def script(schema: str = "stepwell") -> str:
+        """Return the SQL that makes the tables from nothing, for those who want to run it by hand.
+
+        A schema that was made so is recognised as up to date. Raises StorageError for a name that isn't plain.
+        """
+        return _schema.script(quoted_schema(schema))
+
+    @property
+    def applied(self) -> tuple[str, ...]:
+        """The names of the migrations that were applied when the storage was entered; empty if it was up to date."""
+        return self._applied
+
+    @property
+    def address(self) -> str:
+        """The DSN without its password, to be shown."""
+        return self._address.shown
 
     async def __aenter__(self) -> Self:
         """Connect, and bring the tables up to date. Raises StorageError, which says what to do."""
@@ -144,18 +166,21 @@ class PostgresStorage:
         return _Opened(loop, database, renewals, steps, listener)
 
     async def _open_patiently(self, opened: _Opened) -> None:
-        async def prepare(connection: Connection) -> None:
-            await (_schema.migrate if self._migrate else _schema.check)(connection, self._schema)
-
+        prepare = partial(_schema.prepare, schema=self._schema, migrate=self._migrate)
         until = anyio.current_time() + self._wait
         pause = 0.1
+        is_waiting = False
         while True:
             try:
-                await opened.loop.run(opened.open, prepare)
-            except DatabaseAway:
-                await opened.loop.run(opened.close)
+                self._applied = await opened.loop.run(opened.open, prepare)
+            except DatabaseAway as error:
+                with CancelScope(shield=True):
+                    await opened.loop.run(opened.close)
                 if anyio.current_time() + pause > until:
                     raise
+                if not is_waiting:
+                    logger.warning("waiting for the database, up to %g s: %s", self._wait, error)
+                    is_waiting = True
             except BaseException:
                 with CancelScope(shield=True):
                     await opened.loop.run(opened.close)
