@@ -35,8 +35,8 @@ __all__ = [
 VARIABLE: Final = "STEPWELL_DB"
 """the variable of the environment that says what --db would"""
 SCHEMA: Final = "stepwell"
-_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+:/|postg[a-z]*:?//|[^/]*:[^/]*@", re.IGNORECASE)
-"""What is meant as a DSN, well written or not, and may hold a password. A drive of Windows has one letter."""
+_URL: Final = re.compile(r"[a-z]{2,}:/|postg[a-z]*//|:.*@|password=", re.IGNORECASE | re.DOTALL)
+"""What is meant as a DSN, well written or not, and so may hold a password. A drive of Windows has one letter."""
 _PATIENCE: Final = 30.0
 """seconds that a command waits for the server whose work it is to begin something"""
 
@@ -74,7 +74,7 @@ def named(given: str | None, schema: str | None) -> Database:
     text = given if given is not None else os.environ.get(VARIABLE) or str(default_path())
     if not text:
         raise CommandError("--db is empty; name a file, or postgresql://…", exit_code=USAGE)
-    if _URL.match(text) and not Path(text).exists():
+    if _URL.search(text) and not os.path.exists(text):
         return _server(text, SCHEMA if schema is None else schema)
     if schema is not None:
         raise CommandError("--schema goes with postgresql://…; an SQLite file has none", exit_code=USAGE)

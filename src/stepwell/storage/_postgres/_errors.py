@@ -69,6 +69,10 @@ def _cure(cause: BaseException) -> str:
             return f"{text}: it speaks no TLS (if that is right, say sslmode=disable), or it is no Postgres"
         case TimeoutError():
             return "the server can't be reached: no answer in time; is it running, and are host and port right?"
+        case FileNotFoundError():
+            return (
+                f"the server can't be reached: the socket, or the certificate, that the DSN names is not there ({text})"
+            )
         case OSError():
             return f"the server can't be reached: {text}; is it running, and are host and port right?"
         case asyncpg.TargetServerAttributeNotMatched():
@@ -93,6 +97,8 @@ def _of_server(cause: asyncpg.PostgresError, text: str) -> str:
             return f"{text}; name the primary if this is a standby, or set default_transaction_read_only to off"
         case asyncpg.UndefinedTableError() | asyncpg.InvalidSchemaNameError():
             return f"{text}; the tables are missing: run `stepwell migrate`"
+        case asyncpg.PostgresConnectionError():
+            return f"the server hung up: {text}; is it running, and is it Postgres?"
         case asyncpg.TooManyConnectionsError():
             return f"{text}; raise max_connections, or give the storage fewer connections"
         case asyncpg.DiskFullError():
