@@ -24,6 +24,8 @@ __all__ = ["Commits", "Holder", "NotTrusted", "has_landed"]
 
 _MAX_UNITS: Final = 200
 """units a commit: the knee of throughput lies at 50 to 100"""
+_MIN_SHARE: Final = 50
+"""units that go together though they could be shared between two commits"""
 _ANSWER_LIMIT: Final = 10.0
 """seconds after which a commit that isn't answered counts as one whose outcome is unknown"""
 _LEAVE_LIMIT: Final = 2.5
@@ -99,6 +101,8 @@ class Commits:
         """the ids that are being sent; None until somebody asks"""
         self._then: list[Callable[[], None]] = []
         self._closed: Exception | None = None
+        self._takes_turns = getattr(storage, "is_remote", False)
+        self._last_size = 0
 
     async def commit(self, unit: Unit, holder: Holder | None = None) -> bool:
         """Commit *unit* whole or not at all; return whether it was.
@@ -135,6 +139,7 @@ class Commits:
             for left in self._queue:
                 left.told = self._told
             await self._send(self._sending)
+            self._last_size = len(self._sending)
             told.set()
             self._sending, self._in_flight = [], None
             then, self._then = self._then, []
@@ -193,7 +198,8 @@ class Commits:
         else:
             touched: set[str] = set()
             left: deque[_Pending] = deque()
-            while self._queue and len(batch) < _MAX_UNITS:
+            most = self._share()
+            while self._queue and len(batch) < most:
                 pending = self._queue.popleft()
                 (batch if touched.isdisjoint(pending.ids) else left).append(pending)
                 touched.update(pending.ids)
@@ -201,6 +207,17 @@ class Commits:
             self._queue = left
         now = anyio.current_time()
         return [pending for pending in batch if self._may_send(pending, now)]
+
+    def _share(self) -> int:
+        """Return how many units to send.
+
+        A storage in another process works while this one runs handlers, if there are two groups that take turns: what
+        waits and what was told last is shared between them. In one process they would only wait for the interpreter.
+        """
+        if not self._takes_turns:
+            return _MAX_UNITS
+        share = (len(self._queue) + self._last_size + 1) // 2
+        return min(max(share, _MIN_SHARE), _MAX_UNITS)
 
     @staticmethod
     def _may_send(pending: _Pending, now: float) -> bool:

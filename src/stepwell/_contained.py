@@ -1,7 +1,8 @@
 """Tasks that don't break the task group in which they run, though user code left a cancel scope open in them.
 
-Starts tasks: one per piece of work, in a *pen*, a task group that they share, and one for the pen itself, in the task
-group that all this was made for.
+Starts tasks: one for each piece of work that runs at the same time, in a *pen*, a task group that they share, and one
+for the pen itself, in the task group that all this was made for. A task whose work has ended well takes the next piece:
+to begin and end one costs more than to wake one (measured: 16 against 4 µs).
 
 A task that ends with a cancel scope still open breaks its task group, and with it every task beside it. So such a task
 does not end: it is parked, its pen takes nothing more, and both end when all else in the pen has. A task group for each
@@ -12,17 +13,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
 from anyio import CancelScope, create_task_group, current_effective_deadline, get_cancelled_exc_class
 
-from stepwell._interrupts import sheltered
+from stepwell._interrupts import is_task_as_new, sheltered
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 __all__ = ["ContainedTasks", "Work"]
+
+_NAME: Final = "stepwell run"
 
 Work: TypeAlias = Callable[[], Awaitable[None]]
 HasOpenScope: TypeAlias = Callable[[], bool]
@@ -37,16 +40,40 @@ class ContainedTasks:
         self._pen = _Pen()
         self._tasks.start_soon(sheltered, self._pen.live)
 
-    def start(self, work: Work, has_open_scope: HasOpenScope, name: str) -> None:
+    def start(self, work: Work, has_open_scope: HasOpenScope) -> None:
         """Let *work* begin as soon as the loop comes to it. It always begins, also where the tasks are cancelled."""
         if self._pen.is_closed:
             self._pen = _Pen()
             self._tasks.start_soon(sheltered, self._pen.live)
-        self._pen.start(work, has_open_scope, name)
+        self._pen.start(_Piece(work, has_open_scope))
 
     def close(self) -> None:
         """Let the tasks end when what runs has ended. Nothing may be started after this."""
         self._pen.close()
+
+
+class _Piece:
+    """A piece of work, and whether it left a scope open."""
+
+    __slots__ = ("has_open_scope", "work")
+
+    def __init__(self, work: Work, has_open_scope: HasOpenScope) -> None:
+        self.work = work
+        self.has_open_scope = has_open_scope
+
+
+class _Idle:
+    """A task that waits for its next piece of work, or to be told that there is none."""
+
+    __slots__ = ("piece", "told")
+
+    def __init__(self) -> None:
+        self.piece: _Piece | None = None
+        self.told = anyio.Event()
+
+    def tell(self, piece: _Piece | None) -> None:
+        self.piece = piece
+        self.told.set()
 
 
 class _Pen:
@@ -57,20 +84,25 @@ class _Pen:
         self._is_broken = False
         self._running = 0
         self._tasks: TaskGroup | None = None
-        self._early: list[tuple[Work, HasOpenScope, str]] = []
+        self._early: list[_Piece] = []
         """what was started before the task group was there"""
+        self._idle: list[_Idle] = []
         self._raised: list[BaseException] = []
         self._emptied = anyio.Event()
 
-    def start(self, work: Work, has_open_scope: HasOpenScope, name: str) -> None:
+    def start(self, piece: _Piece) -> None:
         self._running += 1
-        if self._tasks is None:
-            self._early.append((work, has_open_scope, name))
+        if self._idle:
+            self._idle.pop().tell(piece)
+        elif self._tasks is None:
+            self._early.append(piece)
         else:
-            self._tasks.start_soon(sheltered, self._run, work, has_open_scope, name=name)
+            self._tasks.start_soon(sheltered, self._run, piece, name=_NAME)
 
     def close(self) -> None:
         self.is_closed = True
+        while self._idle:
+            self._idle.pop().tell(None)
         if not self._running:
             self._emptied.set()
 
@@ -78,8 +110,8 @@ class _Pen:
         """Hold the task group open until it is closed and nothing runs any more, or until cancelled."""
         try:
             async with create_task_group() as self._tasks:
-                for work, has_open_scope, name in self._early:
-                    self._tasks.start_soon(sheltered, self._run, work, has_open_scope, name=name)
+                for piece in self._early:
+                    self._tasks.start_soon(sheltered, self._run, piece, name=_NAME)
                 try:
                     await self._emptied.wait()
                 finally:
@@ -97,9 +129,32 @@ class _Pen:
 
         return group.split(is_breakage)[1]
 
-    async def _run(self, work: Work, has_open_scope: HasOpenScope) -> None:
+    async def _run(self, piece: _Piece) -> None:
+        """Do one piece of work after the other."""
+        next_piece: _Piece | None = piece
+        while next_piece is not None:
+            await self._do(next_piece)
+            if self.is_closed or not is_task_as_new():
+                return
+            next_piece = await self._next()
+
+    async def _next(self) -> _Piece | None:
+        """Wait for the next piece of work; what was given begins, also where the wait is cancelled."""
+        idle = _Idle()
+        self._idle.append(idle)
         try:
-            await work()
+            await idle.told.wait()
+        except BaseException:
+            if idle in self._idle:
+                self._idle.remove(idle)
+            if idle.piece is None:
+                raise
+        return idle.piece
+
+    async def _do(self, piece: _Piece) -> None:
+        has_open_scope = piece.has_open_scope
+        try:
+            await piece.work()
         except get_cancelled_exc_class():
             if current_effective_deadline() == -math.inf and not has_open_scope():
                 raise

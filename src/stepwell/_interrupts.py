@@ -1,4 +1,4 @@
-"""Where Ctrl-C may strike. Knows how Trio delivers it, without importing Trio.
+"""Where Ctrl-C may strike, and whether a cancellation of asyncio's own is left. Imports neither Trio nor asyncio.
 
 Trio raises KeyboardInterrupt between any two instructions of whatever task runs, so it could cut the engine's own
 bookkeeping in two: a lease taken and never run, a commit sent and never told. What runs in `sheltered` is spared:
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["exposed", "mark_shelters", "sheltered"]
+__all__ = ["exposed", "is_task_as_new", "mark_shelters", "sheltered"]
 
 T = TypeVar("T")
 
@@ -37,3 +37,12 @@ def mark_shelters() -> None:
     if trio is not None:
         trio.lowlevel.enable_ki_protection(sheltered)
         trio.lowlevel.disable_ki_protection(exposed)
+
+
+def is_task_as_new() -> bool:
+    """Tell whether nothing is left in this task of an `asyncio.Task.cancel()` that somebody swallowed."""
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return asyncio is None or not asyncio.current_task().cancelling()
+    except RuntimeError:  # no loop of asyncio's runs: this is Trio
+        return True

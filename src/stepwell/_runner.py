@@ -91,7 +91,6 @@ class Run:
         self._row = stored.row
         self._state: State = None  # type: ignore[assignment] # folded first thing, where a fault in it is caught
         self._calls = Calls(program, services.limits, held, host.threads, host)
-        self.name = f"stepwell {stored.row.id}"
         self._in_hand: _InHand | None = None
         self._move: Move | None = None
         self._transaction: StepTransaction | None = None

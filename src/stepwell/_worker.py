@@ -311,7 +311,7 @@ class Worker:
                 self._services.after(row.id, partial(self._listeners.tell, event))
         run = Run(self._services, self, claim.program, stored, held)
         self._running += 1
-        steps.start(partial(self._run, run, held), partial(getattr, run, "has_open_scope"), run.name)
+        steps.start(partial(self._run, run, held), partial(getattr, run, "has_open_scope"))
 
     async def _run(self, run: Run, held: Held) -> None:
         try:

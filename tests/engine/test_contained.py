@@ -62,11 +62,11 @@ async def test_a_task_with_an_open_scope_ends_with_the_others_and_disturbs_none(
 
     async with anyio.create_task_group() as tasks:
         contained = ContainedTasks(tasks)
-        contained.start(neighbour, whole, "neighbour")
-        contained.start(break_the_task, broken, "broken")
+        contained.start(neighbour, whole)
+        contained.start(break_the_task, broken)
         await gate.reached()
         await anyio.wait_all_tasks_blocked()
-        contained.start(later, whole, "later")
+        contained.start(later, whole)
         await anyio.wait_all_tasks_blocked()
         assert order == ["broken", "later"]
         gate.open()
@@ -84,9 +84,9 @@ async def test_a_broken_task_ends_when_all_are_cancelled(backend: Backend) -> No
     with anyio.move_on_after(5) as scope:
         async with anyio.create_task_group() as tasks:
             contained = ContainedTasks(tasks)
-            contained.start(forever, whole, "forever")
-            contained.start(break_the_task, broken, "broken")
-            contained.start(forever, whole, "forever")
+            contained.start(forever, whole)
+            contained.start(break_the_task, broken)
+            contained.start(forever, whole)
             await anyio.wait_all_tasks_blocked()
             tasks.cancel_scope.cancel()
     assert not scope.cancelled_caught
@@ -104,13 +104,13 @@ async def test_work_that_is_started_in_a_cancelled_group_begins(backend: Backend
 
     async with anyio.create_task_group() as tasks:
         contained = ContainedTasks(tasks)
-        contained.start(work(1), whole, "early")
+        contained.start(work(1), whole)
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
-        contained.start(work(2), whole, "in the cancelled pen")
+        contained.start(work(2), whole)
         with anyio.CancelScope(shield=True):
             await anyio.wait_all_tasks_blocked()
-        contained.start(work(3), whole, "in a new one")
+        contained.start(work(3), whole)
     assert began == [1, 2, 3]
 
 
@@ -120,7 +120,7 @@ async def test_an_error_of_the_work_itself_is_not_contained(backend: Backend) ->
 
     with pytest.RaisesGroup(LookupError, flatten_subgroups=True):
         async with anyio.create_task_group() as tasks:
-            ContainedTasks(tasks).start(mistaken, whole, "mistaken")
+            ContainedTasks(tasks).start(mistaken, whole)
 
 
 async def test_a_broken_task_does_not_hide_the_mistake_of_another(backend: Backend) -> None:
@@ -134,8 +134,8 @@ async def test_a_broken_task_does_not_hide_the_mistake_of_another(backend: Backe
     with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="a mistake"), flatten_subgroups=True):
         async with anyio.create_task_group() as tasks:
             contained = ContainedTasks(tasks)
-            contained.start(mistaken, whole, "mistaken")
-            contained.start(break_the_task, broken, "broken")
+            contained.start(mistaken, whole)
+            contained.start(break_the_task, broken)
 
 
 @pytest.mark.parametrize("backend", ["asyncio"])
@@ -155,8 +155,8 @@ async def test_a_native_cancellation_ends_with_its_task(backend: Backend) -> Non
 
     async with anyio.create_task_group() as tasks:
         contained = ContainedTasks(tasks)
-        contained.start(neighbour, whole, "neighbour")
-        contained.start(cancelled, whole, "cancelled")
+        contained.start(neighbour, whole)
+        contained.start(cancelled, whole)
         await gate.reached()
         await anyio.wait_all_tasks_blocked()
         gate.open()

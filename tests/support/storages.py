@@ -43,7 +43,8 @@ async def database(
     def open_postgres() -> Storage:
         from stepwell.storage.postgres import PostgresStorage  # noqa: PLC0415
 
-        storage = PostgresStorage(address, clock=clock)
+        # A hint comes by a connection of its own, unheld: virtual time would jump while it opens, waits and closes.
+        storage = PostgresStorage(address, clock=clock, notify=time is None)
         return storage if time is None else held(storage, time)
 
     match kind:

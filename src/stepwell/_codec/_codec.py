@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from stepwell._codec._errors import LimitExceeded, PayloadError, path_text
+from stepwell._codec._flat import flat_record
 from stepwell._codec._types import Refusal, Shape, annotation_text, decoder_for, shape_of
 from stepwell._codec._walk import Fault, Verdict, difference, fault_in, fill_defaults, heaviest, survey
 from stepwell._failure import failure_of
@@ -27,13 +28,14 @@ class Codec:
     Raises `UnsupportedType` when it is made for a type whose values can't be stored.
     """
 
-    __slots__ = ("_decoder", "_shapes", "_takes_anything", "annotation")
+    __slots__ = ("_decoder", "_flat", "_shapes", "_takes_anything", "annotation")
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
         self._decoder = decoder_for(annotation)
         self._takes_anything = annotation in (Any, object)
         self._shapes: dict[type[object], Shape] = {}
+        self._flat = flat_record(annotation, self._decoder)
 
     def encode(self, value: object, *, limits: Limits, what: str) -> str:
         """Return text that decodes to a value equal to *value*, or raise `PayloadError` with the place of what can't.
@@ -46,6 +48,10 @@ class Codec:
         cause: BaseException | None = None
         large, text = False, b""
         try:
+            if self._flat is not None and limits.depth > 1 and self._flat.holds(value):
+                text = _ENCODER.encode(value)
+                if len(text) <= limits.payload:
+                    return text.decode()
             verdict = survey(value, self._shape_of, depth=limits.depth, size=limits.payload)
             large = verdict is Verdict.LARGE
             if verdict < Verdict.LARGE:

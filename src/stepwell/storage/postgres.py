@@ -52,9 +52,7 @@ _RENEWAL_PAUSE: Final = 0.1
 class _Opened:
     """What there is between enter and exit. All of it is used in the driver's loop only."""
 
-    def __init__(
-        self, loop: Loop, database: Database, renewals: Database, steps: Database, listener: Listener | None
-    ) -> None:
+    def __init__(self, loop: Loop, database: Database, renewals: Database, steps: Database, listener: Listener) -> None:
         self.loop = loop
         self.database = database
         self.renewals = renewals
@@ -69,8 +67,7 @@ class _Opened:
         return await self.database.unit(prepare, limit=600.0)
 
     async def close(self) -> None:
-        if self.listener is not None:
-            await self.listener.close()
+        await self.listener.close()
         await self.steps.close()
         await self.renewals.close()
         await self.database.close()
@@ -91,6 +88,9 @@ class PostgresStorage:
 
     Belongs to the event loop in which it was entered; other loops and processes open one of their own.
     """
+
+    is_remote: Final = True
+    """It works in another process, so that commits and handlers can go on side by side."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class PostgresStorage:
         database = Database(self._address, connections=self._connections, pooler=self._pooler)
         renewals = Database(self._address, connections=1, pooler=self._pooler)
         steps = Database(self._address, connections=self._transactions, pooler=self._pooler, is_for_users=True)
-        listener = Listener(database, self._channel, uuid4().hex) if self._notify else None
+        listener = Listener(database, self._channel, uuid4().hex)
         return _Opened(loop, database, renewals, steps, listener)
 
     async def _open_patiently(self, opened: _Opened) -> None:
@@ -227,7 +227,7 @@ class PostgresStorage:
             done = await opened.database.unit(commit_parts, self._sql, [units[place] for place in others], self._now())
             for place, result in zip(others, done, strict=True):
                 results[place] = result
-        if opened.listener is not None and any(map(_concerns_others, units, results)):
+        if any(map(_concerns_others, units, results)):
             opened.listener.send()
         return results
 
@@ -286,12 +286,9 @@ class PostgresStorage:
         return Page(tuple(row(record) for record in records[: query.limit]), more=len(records) > query.limit)
 
     async def wakeup(self) -> None:
-        """Return when another process has committed something that may concern this one; never without *notify*."""
+        """Return when another engine has committed what may concern this one; without *notify*, one of this process."""
         opened = self._open()
-        if opened.listener is None:
-            await anyio.sleep_forever()
-        else:
-            await opened.loop.run(opened.listener.heard)
+        await opened.loop.run(opened.listener.heard)
 
     def lifeline(self) -> Lifeline:
         """Open a synchronous renewer with a connection and a thread of its own. Raises StorageError."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import shutil
 import stat
@@ -53,6 +52,8 @@ def runner() -> Runner | None:
     """Return who must run the server; None if the one who asks may do it."""
     if os.geteuid() != 0:
         return None
+    import pwd  # noqa: PLC0415 (not on every system)
+
     for name in UNPRIVILEGED:
         try:
             entry = pwd.getpwnam(name)

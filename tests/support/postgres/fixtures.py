@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import ExitStack
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from tests.support.postgres._databases import Databases, open_databases
 from tests.support.postgres._launcher import PostgresUnavailable, Server, launched
 from tests.support.postgres._provided import provided
+
+if TYPE_CHECKING:  # it needs the driver, which most tests do without
+    from tests.support.postgres._databases import Databases
 
 __all__ = [
     "own_postgres",
@@ -51,6 +53,8 @@ def postgres_url() -> Generator[str]:
 
 @pytest.fixture(scope="session")
 def postgres_databases(postgres_url: str) -> Generator[Databases]:
+    from tests.support.postgres._databases import open_databases  # noqa: PLC0415
+
     with open_databases(postgres_url, migrate) as databases:
         yield databases
 

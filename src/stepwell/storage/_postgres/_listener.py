@@ -36,7 +36,7 @@ class Listener:
     """Sends hints to all who listen on a channel, and hears theirs."""
 
     def __init__(self, database: Database, channel: str, me: str) -> None:
-        """Listen on *channel* for whoever isn't *me*."""
+        """Listen on *channel* for whoever isn't *me*; without a channel, only this process hears itself."""
         self._database = database
         self._channel = channel
         self._me = me
@@ -46,11 +46,14 @@ class Listener:
         self._to_send = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
         self._waiting = 0
+        self._connecting = asyncio.Lock()
 
     def send(self) -> None:
         """Let others know that something may be due or has changed, soon; also other engines on this storage."""
         if self._waiting > 1:  # one who waits alone made the change, and knows
             self._rung.set()
+        if not self._channel:
+            return
         self._to_send.set()
         if self._sender is None:
             self._sender = asyncio.get_running_loop().create_task(self._send_all())
@@ -67,20 +70,21 @@ class Listener:
         """Return when somebody else has sent a hint, or when hints may have been missed. Raises StorageError."""
         self._waiting += 1
         try:
-            await self._wait()
+            await (self._wait() if self._channel else self._rung.wait())
+            self._rung.clear()
         finally:
             self._waiting -= 1
 
     async def _wait(self) -> None:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._listen()
-            return  # what was sent before is lost: look once
+        async with self._connecting:  # whoever else waits finds the connection there
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await self._listen()
+                return  # what was sent before is lost: look once
         while not self._rung.is_set():
             with anyio.move_on_after(_PING_EVERY):
                 await self._rung.wait()
             if not self._rung.is_set() and not await self._is_alive():
                 self._rung.set()
-        self._rung.clear()
 
     async def _listen(self) -> asyncpg.Connection[Any]:
         await self._drop()
