@@ -123,9 +123,13 @@ class TestCommands:
             assert 'no tables of Stepwell in the schema "stepwell"; run `stepwell migrate`' in captured.err
         assert fetch(postgres_empty_database, "SELECT FROM pg_namespace WHERE nspname = 'stepwell'") == []
 
-    def test_look_with_a_role_that_may_only_read(self, postgres_database: str) -> None:
-        grants = ("GRANT USAGE ON SCHEMA stepwell TO {role}", "GRANT SELECT ON ALL TABLES IN SCHEMA stepwell TO {role}")
-        with role(postgres_database, *grants) as reader:
+    def test_look_with_a_role_that_may_only_read_at_a_server_that_takes_no_writes(self, postgres_database: str) -> None:
+        rights = (
+            "GRANT USAGE ON SCHEMA stepwell TO {role}",
+            "GRANT SELECT ON ALL TABLES IN SCHEMA stepwell TO {role}",
+            "ALTER ROLE {role} SET default_transaction_read_only = on",
+        )
+        with role(postgres_database, *rights) as reader:
             assert main(["list", "--db", reader]) == 0
 
 

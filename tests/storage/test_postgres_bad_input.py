@@ -140,6 +140,7 @@ class TestSettings:
             ("nonsense=1", 'unrecognized configuration parameter "nonsense"'),
             ("sslmode=verify-full&sslrootcert=/nowhere.crt", "the certificate, that the DSN names is not there"),
             ("target_session_attrs=best", "target_session_attrs"),
+            ("sslmode=disable&target_session_attrs=standby", "; target_session_attrs names what a server must be"),
         ],
     )
     async def test_of_a_dsn_that_nobody_knows_are_refused(self, postgres_dsn: str, setting: str, says: str) -> None:

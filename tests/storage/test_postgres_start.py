@@ -15,6 +15,7 @@ from stepwell import Engine, PostgresStorage, Status
 from stepwell.storage import StorageError, _migrate
 from stepwell.storage._migrate import Migration, pending
 from tests.cli.shop import Verdict, greeting, verdict
+from tests.support.not_postgres import closed_port
 from tests.support.postgres import Server
 from tests.support.postgres.by_hand import execute, fetch, role
 from tests.support.postgres.flow import once
@@ -168,6 +169,14 @@ class TestVersions:
             assert await applied_by_opening(postgres_empty_database, migrate=migrate) == ()
         assert fetch(postgres_empty_database, DEFINITIONS) == fetch(postgres_database, DEFINITIONS)
 
+    @pytest.mark.parametrize("table", ["executions (id integer)", "migrations (name text)"])
+    async def test_a_schema_of_something_else_is_left_alone(self, postgres_empty_database: str, table: str) -> None:
+        execute(postgres_empty_database, f"CREATE TABLE public.{table}")
+        with pytest.raises(StorageError, match="is the schema that of something else"):
+            await applied_by_opening(postgres_empty_database, schema="public")
+        tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        assert fetch(postgres_empty_database, tables) == [(table.partition(" ")[0],)]
+
     async def test_each_schema_of_a_database_is_by_itself(self, postgres_empty_database: str) -> None:
         execute(postgres_empty_database, PostgresStorage.script("other_one"))
         assert await applied_by_opening(postgres_empty_database, schema="other_one", migrate=False) == ()
@@ -249,6 +258,13 @@ class TestRights:
                 engine.register(once)
                 with pytest.raises(StorageError, match=r"table workflows; .* SELECT, INSERT and UPDATE on its tables"):
                     await engine.start(once, "Ada")
+
+
+class TestSeveralHosts:
+    async def test_the_one_that_answers_is_found(self, postgres_dsn: str) -> None:
+        login, _, place = postgres_dsn.rpartition("@")
+        dsn = f"{login}@127.0.0.1:{closed_port()},{place}&target_session_attrs=primary"
+        assert await applied_by_opening(dsn) == ()
 
 
 class TestBeforeTheServer:

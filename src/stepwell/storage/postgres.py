@@ -49,6 +49,10 @@ _RENEWAL_PAUSE: Final = 0.1
 """how often, and after how many seconds, a lease whose row is locked is tried again"""
 
 
+Prepare = Callable[[Connection], Awaitable[tuple[str, ...]]]
+"""Sees to the tables, and tells which migrations were applied."""
+
+
 class _Opened:
     """What there is between enter and exit. All of it is used in the driver's loop only."""
 
@@ -60,7 +64,30 @@ class _Opened:
         self.listener = listener
         self.process = os.getpid()
 
-    async def open(self, prepare: Callable[[Connection], Awaitable[tuple[str, ...]]]) -> tuple[str, ...]:
+    async def open_patiently(self, prepare: Prepare, wait: float) -> tuple[str, ...]:
+        """In the host's loop: open, as often as it takes for up to *wait* seconds; return what was applied."""
+        until = anyio.current_time() + wait
+        pause = 0.1
+        is_waiting = False
+        while True:
+            try:
+                return await self.loop.run(self._open, prepare)
+            except DatabaseAway as error:
+                with CancelScope(shield=True):
+                    await self.loop.run(self.close)
+                if anyio.current_time() + pause > until:
+                    raise
+                if not is_waiting:
+                    logger.warning("waiting for the database, up to %g s: %s", wait, error)
+                    is_waiting = True
+            except BaseException:
+                with CancelScope(shield=True):
+                    await self.loop.run(self.close)
+                raise
+            await anyio.sleep(pause)
+            pause = min(pause * 2, 2.0)
+
+    async def _open(self, prepare: Prepare) -> tuple[str, ...]:
         await self.database.open()
         await self.renewals.open()
         await self.steps.open(connects=False)  # most programs have no such steps
@@ -148,7 +175,8 @@ class PostgresStorage:
             loop = await loop_for_host()
             try:
                 opened = self._make(loop)
-                await self._open_patiently(opened)
+                prepare = partial(_schema.prepare, schema=self._schema, migrate=self._migrate)
+                self._applied = await opened.open_patiently(prepare, self._wait)
             except BaseException:
                 await loop.close()
                 raise
@@ -164,31 +192,6 @@ class PostgresStorage:
         steps = Database(self._address, connections=self._transactions, pooler=self._pooler, is_for_users=True)
         listener = Listener(database, self._channel, uuid4().hex)
         return _Opened(loop, database, renewals, steps, listener)
-
-    async def _open_patiently(self, opened: _Opened) -> None:
-        prepare = partial(_schema.prepare, schema=self._schema, migrate=self._migrate)
-        until = anyio.current_time() + self._wait
-        pause = 0.1
-        is_waiting = False
-        while True:
-            try:
-                self._applied = await opened.loop.run(opened.open, prepare)
-            except DatabaseAway as error:
-                with CancelScope(shield=True):
-                    await opened.loop.run(opened.close)
-                if anyio.current_time() + pause > until:
-                    raise
-                if not is_waiting:
-                    logger.warning("waiting for the database, up to %g s: %s", self._wait, error)
-                    is_waiting = True
-            except BaseException:
-                with CancelScope(shield=True):
-                    await opened.loop.run(opened.close)
-                raise
-            else:
-                return
-            await anyio.sleep(pause)
-            pause = min(pause * 2, 2.0)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /

@@ -24,7 +24,7 @@ _AWAY: Final = (
     asyncpg.TargetServerAttributeNotMatched,
 )
 """Errors that pass by themselves when the server is back; TimeoutError is an OSError."""
-_FOR_GOOD: Final = (ssl.SSLError, PermissionError)
+_FOR_GOOD: Final = (ssl.SSLCertVerificationError, PermissionError)
 """Those of them that don't."""
 _NO_TLS: Final = "rejected SSL upgrade"
 """how the driver says, in an error without a class of its own, what no waiting helps against"""
@@ -97,6 +97,8 @@ def _of_server(cause: asyncpg.PostgresError, text: str) -> str:
             return f"{text}; name the primary if this is a standby, or set default_transaction_read_only to off"
         case asyncpg.UndefinedTableError() | asyncpg.InvalidSchemaNameError():
             return f"{text}; the tables are missing: run `stepwell migrate`"
+        case asyncpg.DuplicateTableError() | asyncpg.UndefinedColumnError():
+            return f"{text}; is the schema that of something else? Give Stepwell one of its own"
         case asyncpg.PostgresConnectionError():
             return f"the server hung up: {text}; is it running, and is it Postgres?"
         case asyncpg.TooManyConnectionsError():
