@@ -55,9 +55,10 @@ def test_the_driver_gets_the_password_beside_the_dsn(dsn: str, without: str, pas
     assert address.shown == without
 
 
-def test_a_key_s_password_goes_to_the_driver_and_is_not_shown() -> None:
-    address = Address("postgresql://db/flows?sslkey=key.pem&sslpassword=hunter2")
-    assert address.dsn.endswith("&sslpassword=hunter2")
+@pytest.mark.parametrize("setting", ["sslpassword=hunter2", "pasword=hunter2"])
+def test_a_setting_that_may_be_a_secret_goes_to_the_driver_and_is_not_shown(setting: str) -> None:
+    address = Address(f"postgresql://db/flows?sslkey=key.pem&{setting}")
+    assert address.dsn.endswith(f"&{setting}")
     assert address.shown == "postgresql://db/flows?sslkey=key.pem"
 
 
@@ -91,6 +92,8 @@ BAD = [
     ("postgresql://ada:hunter2%zz@db/flows", "a % that begins no code"),
     ("postgresql://ada:hunter2%00@db/flows", "a % that begins no code"),
     ("postgresql://db/flows?hunter2", "name=value pairs"),
+    ("postgresql://db/flows&password=hunter2", "a database whose name holds"),
+    ("postgresql://db//flows", "a database whose name holds"),
 ]
 
 

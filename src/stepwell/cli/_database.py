@@ -35,7 +35,7 @@ __all__ = [
 VARIABLE: Final = "STEPWELL_DB"
 """the variable of the environment that says what --db would"""
 SCHEMA: Final = "stepwell"
-_URL: Final = re.compile(r"[a-z]{2,}:/|postg[a-z]*//|:.*@|password=", re.IGNORECASE | re.DOTALL)
+_URL: Final = re.compile(r"[a-z]{2,}:/|postg[a-z]*//|:.*@|(host|dbname|user|pass[a-z]*)=", re.IGNORECASE | re.DOTALL)
 """What is meant as a DSN, well written or not, and so may hold a password. A drive of Windows has one letter."""
 _PATIENCE: Final = 30.0
 """seconds that a command waits for the server whose work it is to begin something"""

@@ -7,6 +7,7 @@ another way than was meant (an @, / or # of a password that wasn't written as a 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
@@ -19,8 +20,14 @@ _FORM: Final = "a DSN reads postgresql://user:password@host:5432/database"
 _CODES: Final = {"@": "%40", "#": "%23", "/": "%2F", "?": "%3F", " ": "%20", "%": "%25"}
 _NO_CODE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 _HOST: Final = re.compile(r"(?:\[[^\[\]]+\]|[^\[\]:]+)(?::(?P<port>[^:]+))?")
+_NO_NAME: Final = re.compile(r"[/&=]")
+"""in the name of a database: a DSN whose ? was forgotten has them"""
 _LAST_PORT: Final = 65_535
-_SECRETS: Final = ("password", "sslpassword")
+_SHOWN: Final = re.compile(
+    "host|port|user|dbname|database|passfile|service|servicefile|options|application_name|target_session_attrs|krbsrvname"
+    "|gsslib|sslmode|sslcert|sslkey|sslrootcert|sslcrl|sslnegotiation|ssl_min_protocol_version|ssl_max_protocol_version"
+)
+"""Settings that hold no secret; one that isn't known may be a password whose name is misspelt."""
 _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
@@ -37,14 +44,18 @@ class Address:
         authority, slash, path = main.partition("/")
         if "@" in path or "@" in query or authority.count("@") > 1:
             raise StorageError(f"the DSN has an @ too many: in user, password or database, {_written('@', '/', '?')}")
+        if _NO_NAME.search(path):
+            raise StorageError(
+                f"the DSN can't be read: a database whose name holds /, & or =, unless as a code; {_FORM}"
+            )
         login, at, hosts = authority.rpartition("@")
         user, _, password = login.partition(":")
         settings = _settings(query)
         _see_hosts(hosts, settings)
         database = path or settings.get("dbname") or settings.get("database") or ""
         begin = f"postgresql://{user}{at if user else ''}{hosts}{slash}{path}"
-        self.dsn = begin + _without(query, "password")
-        self.shown = begin + _without(query, *_SECRETS)
+        self.dsn = begin + _chosen(query, lambda name: name != "password")
+        self.shown = begin + _chosen(query, lambda name: _SHOWN.fullmatch(name) is not None)
         self.name = f"postgresql://{hosts or settings.get('host', '')}/{database}"
         self.password = unquote(password) or settings.get("password")
 
@@ -95,9 +106,9 @@ def _see_hosts(hosts: str, settings: dict[str, str]) -> None:
             raise StorageError(f"the DSN can't be read: a port is a number from 1 to {_LAST_PORT}; {_FORM}")
 
 
-def _without(query: str, *names: str) -> str:
-    """Return the query, with its ?, without the settings of these names."""
-    kept = [setting for setting in query.split("&") if setting and unquote_plus(setting.partition("=")[0]) not in names]
+def _chosen(query: str, is_chosen: Callable[[str], bool]) -> str:
+    """Return the query, with its ?, with the settings of which the name is chosen."""
+    kept = [one for one in query.split("&") if one and is_chosen(unquote_plus(one.partition("=")[0]))]
     return f"?{'&'.join(kept)}" if kept else ""
 
 
