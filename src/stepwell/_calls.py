@@ -166,7 +166,13 @@ class Calls:
             with anyio.move_on_after(timeout) as limit:
                 held.deadline = limit.deadline
                 try:
-                    value = await self._invoke(step, arguments, ticket, row)
+                    if step.is_async:
+                        value = await call_in_own_context(step.function, arguments)
+                    elif ticket is None:
+                        value = self._call_in_line(step, arguments)
+                    else:
+                        told = partial(self._tell_abandoned, row)
+                        value = await self._threads.run(ticket, step.function, arguments[0], abandoned=told)
                     if not limit.cancel_called:
                         return _Value(value)
                 except get_cancelled_exc_class():
@@ -187,13 +193,6 @@ class Calls:
             held.step = None
             held.deadline = math.inf
         return self._failed(step, StepTimedOut(self._workflow.name, step.name, timeout or 0.0), "timeout")
-
-    async def _invoke(self, step: Any, arguments: tuple[Any, ...], ticket: object | None, row: Row) -> Any:
-        if step.is_async:
-            return await call_in_own_context(step.function, arguments)
-        if ticket is None:
-            return self._call_in_line(step, arguments)
-        return await self._threads.run(ticket, step.function, arguments[0], abandoned=lambda: self._tell_abandoned(row))
 
     def _call_in_line(self, step: Any, arguments: tuple[Any, ...]) -> Any:
         began = anyio.current_time()

@@ -167,7 +167,7 @@ class Row(Struct, frozen=True, kw_only=True, gc=False):
     ended_at: int | None = None
 
 
-class Entry(Struct, frozen=True, gc=False):
+class Entry(Struct, frozen=True, gc=False, omit_defaults=True):
     """One line of an execution's journal. Written once, never changed."""
 
     kind: Kind

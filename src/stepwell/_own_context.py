@@ -7,6 +7,7 @@ The task stays the same. A task of its own for each call would do this too, at h
 from __future__ import annotations
 
 from contextvars import copy_context
+from inspect import iscoroutine
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["call_in_own_context"]
 
 
-async def call_in_own_context(function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> Any:
-    """Return what the function returns, or raise what it raises; Ctrl-C may strike in it."""
-    return await _driven(_called(function, arguments))
-
-
-async def _called(function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> Any:
-    return await function(*arguments)
-
-
 @coroutine
-def _driven(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Do what `await work` does (PEP 380), each piece between two waits in a copy of the context of now."""
+def call_in_own_context(
+    function: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]
+) -> Generator[Any, Any, Any]:
+    """Return what the function returns, or raise what it raises; Ctrl-C may strike in it.
+
+    Does what `await function(*arguments)` does (PEP 380), each piece between two waits in a copy of the context of now.
+    """
     run = copy_context().run
+    called = exposed(run, function, *arguments)
+    work: Coroutine[Any, Any, Any] = called if iscoroutine(called) else _awaited(called)
     step: Callable[[Any], Any] = work.send
     given: Any = None
     while True:
@@ -46,3 +45,7 @@ def _driven(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
             raise
         except BaseException as error:  # thrown in by the event loop, for the handler
             step, given = work.throw, error
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

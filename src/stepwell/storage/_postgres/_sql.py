@@ -114,7 +114,8 @@ class Statements:
     done AS MATERIALIZED (SELECT id FROM changed UNION ALL SELECT id FROM created),
     written AS (
         INSERT INTO {{s}}.journal ({_JOURNAL_COLUMNS})
-        SELECT sent.id, sent.expects + line.place, line.visit, line.attempt, line.token, sent.now, line.kind,
+        SELECT sent.id, sent.expects + line.place, coalesce(line.visit, 0), coalesce(line.attempt, 0),
+               coalesce(line.token, 0), sent.now, line.kind,
                sent.change, line.step, line.worker, line.route, line.ref, line.payload::json
           FROM done JOIN sent ON sent.id = done.id
          CROSS JOIN LATERAL ROWS FROM (json_to_recordset(sent.entries) AS ({_ENTRY}))
