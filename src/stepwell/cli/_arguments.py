@@ -12,11 +12,12 @@ import anyio
 
 from stepwell import Status
 from stepwell.cli._control import add_controls
-from stepwell.cli._database import default_path
+from stepwell.cli._database import SCHEMA, VARIABLE, default_path, named
 from stepwell.cli._demo import demo
-from stepwell.cli._errors import CommandError
+from stepwell.cli._errors import USAGE, CommandError
 from stepwell.cli._graph import FORMATS, draw_graph
 from stepwell.cli._inspect import list_executions, show_execution
+from stepwell.cli._migrate import DIALECTS, migrate_database, print_script
 from stepwell.cli._signal import send_signal
 
 __all__ = ["parsed"]
@@ -33,8 +34,12 @@ def parsed(argv: Sequence[str] | None) -> Namespace:
     _add_list(commands)
     _add_show(commands)
     _add_graph(commands)
+    _add_migrate(commands)
     add_controls(commands, _added, _ran)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if not getattr(arguments, "dialect", None):  # which stands for a database
+        arguments.db = named(arguments.db, arguments.schema)
+    return arguments
 
 
 def _add_demo(commands: Any) -> None:
@@ -81,10 +86,19 @@ def _add_graph(commands: Any) -> None:
     parser.add_argument("--execution", metavar="EXECUTION", help="draw how this execution of the database stands")
 
 
+def _add_migrate(commands: Any) -> None:
+    parser = _added(commands, "migrate", "make the tables, or bring them up to date", _migrate)
+    parser.add_argument("--sql", action="store_true", help="only print the SQL that makes them from nothing")
+    parser.add_argument("--dialect", choices=DIALECTS, help="with --sql: for which database (the one that --db names)")
+
+
 def _added(commands: Any, name: str, purpose: str, run: Callable[[Namespace], int]) -> ArgumentParser:
     parser: ArgumentParser = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
     shown = str(default_path()).replace("%", "%%")
-    parser.add_argument("--db", type=Path, default=default_path(), metavar="PATH", help=f"the database ({shown})")
+    parser.add_argument(
+        "--db", metavar="PATH|DSN", help=f"an SQLite file, or postgresql://user@host/database (${VARIABLE}, or {shown})"
+    )
+    parser.add_argument("--schema", metavar="NAME", help=f"the schema of Stepwell's tables in Postgres ({SCHEMA})")
     parser.set_defaults(run=run)
     return parser
 
@@ -140,6 +154,14 @@ def _graph(arguments: Namespace) -> int:
             execution=arguments.execution,
         )
     )
+
+
+def _migrate(arguments: Namespace) -> int:
+    if arguments.sql:
+        return print_script(arguments.db, dialect=arguments.dialect, schema=arguments.schema)
+    if arguments.dialect is not None:
+        raise CommandError("--dialect goes with --sql", exit_code=USAGE)
+    return _ran(lambda: migrate_database(arguments.db))
 
 
 def _ran(work: Callable[[], Awaitable[int]], backend: str = "asyncio") -> int:

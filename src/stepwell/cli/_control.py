@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from stepwell import Engine
-from stepwell.cli._database import existing, options_of
+from stepwell.cli._database import Database, existing, options_of
 from stepwell.cli._known import known_workflows, register_for
 from stepwell.cli._text import command, say
 
@@ -56,7 +55,7 @@ def _add_reason(parser: ArgumentParser) -> None:
     parser.add_argument("--reason", default="", metavar="TEXT", help="why; the journal keeps it")
 
 
-async def cancel_execution(database: Path, id: str, *, reason: str) -> int:
+async def cancel_execution(database: Database, id: str, *, reason: str) -> int:
     """Cancel an execution; return 0 if it is cancelled then, 1 if it had ended in another way."""
     async with existing(database) as storage, Engine(storage) as engine:
         status = await engine.cancel(id, reason)
@@ -67,7 +66,7 @@ async def cancel_execution(database: Path, id: str, *, reason: str) -> int:
     return 0
 
 
-async def pause_execution(database: Path, id: str, *, reason: str) -> int:
+async def pause_execution(database: Database, id: str, *, reason: str) -> int:
     """Pause an execution. Raises ExecutionEnded."""
     async with existing(database) as storage, Engine(storage) as engine:
         await engine.pause(id, reason)
@@ -77,7 +76,7 @@ async def pause_execution(database: Path, id: str, *, reason: str) -> int:
     return 0
 
 
-async def resume_execution(database: Path, id: str, *, app: str | None) -> int:
+async def resume_execution(database: Database, id: str, *, app: str | None) -> int:
     """Let an execution go on. Raises NotResumable, and CommandError where its workflow isn't known."""
     workflows = known_workflows(app)
     async with existing(database) as storage, Engine(storage) as engine:
@@ -88,5 +87,5 @@ async def resume_execution(database: Path, id: str, *, app: str | None) -> int:
     return 0
 
 
-def _say_what_next(why: str, verb: str, database: Path, id: str) -> None:
+def _say_what_next(why: str, verb: str, database: Database, id: str) -> None:
     say(f"{why}: {command('stepwell', verb, *options_of(database), id)}")

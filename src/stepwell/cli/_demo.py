@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
 from anyio import TASK_STATUS_IGNORED, CancelScope, create_task_group, move_on_after
 
 from stepwell import Engine, Event, ExecutionEnded, Lagged, SignalError
-from stepwell.cli._database import options_of, usable
+from stepwell.cli._database import Database, files_beside, options_of, usable
 from stepwell.cli._demo_board import Board
 from stepwell.cli._demo_ends import End, end_of, ends_told
 from stepwell.cli._demo_keys import has_keys, read_lines
@@ -92,7 +91,7 @@ class View(Protocol):
         ...
 
 
-async def demo(database: Path, *, approve: bool, pace: float) -> int:
+async def demo(database: Database, *, approve: bool, pace: float) -> int:
     """Run the demo to its end, or until it is told to stop; return the exit code."""
     say("Stepwell demo: an import, a refund and a payment, side by side and durable.")
     say(f"  kept in   {database}")
@@ -129,12 +128,12 @@ async def _hear_signals(
             work.cancel()
 
 
-async def _run(database: Path, *, approve: bool, pace: float) -> int:
+async def _run(database: Database, *, approve: bool, pace: float) -> int:
     """Open the engine with a worker, go on with the last run or begin one, and see it to its end."""
     async with usable(database) as storage:
         engine = Engine(storage, workflows=DEMO_WORKFLOWS, lease=_LEASE, name="demo")
         async with engine, engine.events() as events:
-            run = await found_or_started(engine, database, pace=pace)
+            run = await found_or_started(engine, files_beside(database), pace=pace)
             if run.found:
                 _say_all(found_told(run.found, datetime.now(UTC)))
             else:
@@ -147,7 +146,7 @@ async def _run(database: Path, *, approve: bool, pace: float) -> int:
     return 0 if all(end.is_good for end in ends) else 1
 
 
-def _view(database: Path, run: Run) -> View:
+def _view(database: Database, run: Run) -> View:
     """Return the tree where the terminal can show it, else lines."""
     if importlib.util.find_spec("rich") is not None:
         from stepwell.cli._demo_live import Live, can_be_live  # noqa: PLC0415 -- only now is it known to be there

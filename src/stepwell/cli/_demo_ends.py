@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepwell import ExecutionCancelled, ExecutionFailed
-from stepwell.cli._database import options_of
+from stepwell.cli._database import Database, options_of
 from stepwell.cli._demo_import import Report
 from stepwell.cli._demo_payment import Payment
 from stepwell.cli._demo_refund import Receipt
@@ -44,7 +44,7 @@ async def end_of(member: Member, target: Path) -> End:
     return End(member, _told(output, target), is_good=True)
 
 
-def ends_told(run: Run, ends: Sequence[End], database: Path) -> Iterator[str]:
+def ends_told(run: Run, ends: Sequence[End], database: Database) -> Iterator[str]:
     """Tell how all have ended, and what to type next."""
     width = max(len(end.member.handle.id) for end in ends)
     for end in ends:

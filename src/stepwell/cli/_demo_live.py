@@ -25,8 +25,7 @@ from stepwell.cli._text import escaped, folded_command
 from stepwell.cli._tree import Line, head, signs_for, steps_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from stepwell.cli._database import Database
     from stepwell.cli._demo_board import Board
     from stepwell.cli._demo_questions import Question, Questions
 
@@ -85,7 +84,7 @@ def _details(board: Board) -> Iterator[_Detail]:
 class Live:
     """Shows the executions of a run, their steps, and the question that is asked."""
 
-    def __init__(self, database: Path, *, has_keys: bool) -> None:
+    def __init__(self, database: Database, *, has_keys: bool) -> None:
         self._database = database
         self._has_keys = has_keys
         self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)

@@ -18,8 +18,7 @@ from stepwell.cli._next import signal_words
 from stepwell.cli._text import command, failure_text, length, say, shortened
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from stepwell.cli._database import Database
     from stepwell.cli._demo_board import Board
     from stepwell.cli._demo_import import Finding
     from stepwell.cli._demo_questions import Question, Questions
@@ -34,7 +33,7 @@ _CATCH: Final = "catch:"
 class Lines:
     """Tells of everything as it happens; each line begins with the workflow that it is about."""
 
-    def __init__(self, database: Path, *, has_keys: bool) -> None:
+    def __init__(self, database: Database, *, has_keys: bool) -> None:
         self._database = database
         self._has_keys = has_keys
 

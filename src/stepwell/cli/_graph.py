@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from stepwell import Engine, JournalEntry, Workflow, draw
 from stepwell.cli._app import imported
-from stepwell.cli._database import existing
+from stepwell.cli._database import Database, existing
 from stepwell.cli._errors import USAGE, CommandError
 
 __all__ = ["FORMATS", "draw_graph"]
@@ -20,7 +20,7 @@ _PAGE: Final = 10_000
 
 
 async def draw_graph(
-    app: str, *, output: Path | None, format_name: str | None, database: Path, execution: str | None
+    app: str, *, output: Path | None, format_name: str | None, database: Database, execution: str | None
 ) -> int:
     """Draw a workflow to a file, or to the standard output; with an execution, how that stands."""
     chosen = format_name or _format_of(output)
@@ -49,7 +49,7 @@ def _format_of(output: Path | None) -> str:
     return found
 
 
-async def _drawn(database: Path, id: str, workflows: Sequence[Workflow[Any, Any]]) -> str:
+async def _drawn(database: Database, id: str, workflows: Sequence[Workflow[Any, Any]]) -> str:
     async with existing(database) as storage, Engine(storage) as engine:
         execution = await engine.get(id)
         journal: list[JournalEntry] = []

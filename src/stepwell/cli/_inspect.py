@@ -6,11 +6,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from stepwell import Engine, Execution, ExecutionNotFound, Failure, Query, Status
-from stepwell.cli._database import existing
+from stepwell.cli._database import Database, existing
 from stepwell.cli._next import next_told
 from stepwell.cli._text import escaped, failure_text, json_text, length, moment, say, shortened, table
 from stepwell.cli._tree import drawn, signs_for, steps_of
@@ -22,7 +21,7 @@ _CHILDREN: Final = 20
 _ENTRIES: Final = 2_000
 
 
-async def list_executions(database: Path, *, statuses: Sequence[str] | None, limit: int, as_json: bool) -> int:
+async def list_executions(database: Database, *, statuses: Sequence[str] | None, limit: int, as_json: bool) -> int:
     """Print one page of executions, newest first."""
     async with existing(database) as storage, Engine(storage) as engine:
         page = await engine.find(Query(status=statuses, limit=limit))
@@ -44,7 +43,7 @@ async def list_executions(database: Path, *, statuses: Sequence[str] | None, lim
     return 0
 
 
-async def show_execution(database: Path, id: str, *, as_json: bool) -> int:
+async def show_execution(database: Database, id: str, *, as_json: bool) -> int:
     """Print an execution as a tree with its children, and what to type next."""
     async with existing(database) as storage, Engine(storage) as engine:
         execution = await engine.get(id)

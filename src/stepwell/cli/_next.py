@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final, cast, get_type_hints
 
 import msgspec
 
 from stepwell import Execution, Failure, Status, Wait
-from stepwell.cli._database import options_of
+from stepwell.cli._database import Database, options_of
 from stepwell.cli._demo_workflow import DEMO_WORKFLOWS
 from stepwell.cli._text import command, escaped, length, moment
 
@@ -29,7 +28,7 @@ def awaited_step(execution: Execution) -> str | None:
     return step.name
 
 
-def next_told(execution: Execution, database: Path, *, now: datetime, reason: str = "") -> Iterator[str]:
+def next_told(execution: Execution, database: Database, *, now: datetime, reason: str = "") -> Iterator[str]:
     """Tell what an execution waits for and what may be done; *reason* is why it was cancelled, if it was."""
     commands = _Commands(execution, database)
     match execution.status:
@@ -69,7 +68,7 @@ def payload_for(execution: Execution, step: str) -> str:
     return _UNKNOWN
 
 
-def signal_words(execution: Execution, database: Path, step: str) -> list[str]:
+def signal_words(execution: Execution, database: Database, step: str) -> list[str]:
     """Return the command that signals a wait, as words."""
     app = _Commands(execution, database).app
     return ["stepwell", "signal", *options_of(database), *app, execution.id, step, payload_for(execution, step)]
@@ -78,7 +77,7 @@ def signal_words(execution: Execution, database: Path, step: str) -> list[str]:
 class _Commands:
     """The commands about one execution of one database."""
 
-    def __init__(self, execution: Execution, database: Path) -> None:
+    def __init__(self, execution: Execution, database: Database) -> None:
         self._id = execution.id
         self._options = options_of(database)
         is_known = any(workflow.name == execution.workflow for workflow in DEMO_WORKFLOWS)
@@ -117,7 +116,7 @@ def _running(execution: Execution, commands: _Commands, now: datetime) -> Iterat
     yield commands.of("cancel")
 
 
-def _suspended(execution: Execution, commands: _Commands, database: Path) -> Iterator[str]:
+def _suspended(execution: Execution, commands: _Commands, database: Database) -> Iterator[str]:
     waiting = awaited_step(execution)
     if waiting is not None:
         ends = execution.due_at

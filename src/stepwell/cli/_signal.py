@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from stepwell import Engine
-from stepwell.cli._database import existing, options_of
+from stepwell.cli._database import Database, existing, options_of
 from stepwell.cli._errors import USAGE, CommandError
 from stepwell.cli._known import known_workflows, register_for
 from stepwell.cli._text import command, say
@@ -15,7 +14,7 @@ from stepwell.cli._text import command, say
 __all__ = ["send_signal"]
 
 
-async def send_signal(database: Path, execution: str, step: str, payload: str, *, app: str | None) -> int:
+async def send_signal(database: Database, execution: str, step: str, payload: str, *, app: str | None) -> int:
     """Send a signal to a step; its workflow must be the demo's, or one of *app* (`module:name`)."""
     value = _read(payload)
     workflows = known_workflows(app)

@@ -6,6 +6,7 @@ call is one hop.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -40,10 +41,16 @@ __all__ = ["PostgresStorage"]
 
 T = TypeVar("T")
 
+logger = logging.getLogger("stepwell")
+
 _LAST_SEQ: Final = 2**31 - 1
 _RENEWAL_TRIES: Final = 5
 _RENEWAL_PAUSE: Final = 0.1
 """how often, and after how many seconds, a lease whose row is locked is tried again"""
+
+
+Prepare = Callable[[Connection], Awaitable[tuple[str, ...]]]
+"""Sees to the tables, and tells which migrations were applied."""
 
 
 class _Opened:
@@ -57,11 +64,34 @@ class _Opened:
         self.listener = listener
         self.process = os.getpid()
 
-    async def open(self, prepare: Callable[[Connection], Awaitable[Any]]) -> None:
+    async def open_patiently(self, prepare: Prepare, wait: float) -> tuple[str, ...]:
+        """In the host's loop: open, as often as it takes for up to *wait* seconds; return what was applied."""
+        until = anyio.current_time() + wait
+        pause = 0.1
+        is_waiting = False
+        while True:
+            try:
+                return await self.loop.run(self._open, prepare)
+            except DatabaseAway as error:
+                with CancelScope(shield=True):
+                    await self.loop.run(self.close)
+                if anyio.current_time() + pause > until:
+                    raise
+                if not is_waiting:
+                    logger.warning("waiting for the database, up to %g s: %s", wait, error)
+                    is_waiting = True
+            except BaseException:
+                with CancelScope(shield=True):
+                    await self.loop.run(self.close)
+                raise
+            await anyio.sleep(pause)
+            pause = min(pause * 2, 2.0)
+
+    async def _open(self, prepare: Prepare) -> tuple[str, ...]:
         await self.database.open()
         await self.renewals.open()
-        await self.steps.open()
-        await self.database.unit(prepare, limit=600.0)
+        await self.steps.open(connects=False)  # most programs have no such steps
+        return await self.database.unit(prepare, limit=600.0)
 
     async def close(self) -> None:
         await self.listener.close()
@@ -116,6 +146,25 @@ class PostgresStorage:
         self._clock = clock
         self._opened: _Opened | None = None
         self._is_entered = False
+        self._applied: tuple[str, ...] = ()
+
+    @staticmethod
+    def script(schema: str = "stepwell") -> str:
+        """Return the SQL that makes the tables from nothing, for those who want to run it by hand.
+
+        A schema that was made so is recognised as up to date. Raises StorageError for a name that isn't plain.
+        """
+        return _schema.script(quoted_schema(schema))
+
+    @property
+    def applied(self) -> tuple[str, ...]:
+        """The names of the migrations that were applied when the storage was entered; empty if it was up to date."""
+        return self._applied
+
+    @property
+    def address(self) -> str:
+        """The DSN without its password, to be shown."""
+        return self._address.shown
 
     async def __aenter__(self) -> Self:
         """Connect, and bring the tables up to date. Raises StorageError, which says what to do."""
@@ -126,7 +175,8 @@ class PostgresStorage:
             loop = await loop_for_host()
             try:
                 opened = self._make(loop)
-                await self._open_patiently(opened)
+                prepare = partial(_schema.prepare, schema=self._schema, migrate=self._migrate)
+                self._applied = await opened.open_patiently(prepare, self._wait)
             except BaseException:
                 await loop.close()
                 raise
@@ -142,28 +192,6 @@ class PostgresStorage:
         steps = Database(self._address, connections=self._transactions, pooler=self._pooler, is_for_users=True)
         listener = Listener(database, self._channel, uuid4().hex)
         return _Opened(loop, database, renewals, steps, listener)
-
-    async def _open_patiently(self, opened: _Opened) -> None:
-        async def prepare(connection: Connection) -> None:
-            await (_schema.migrate if self._migrate else _schema.check)(connection, self._schema)
-
-        until = anyio.current_time() + self._wait
-        pause = 0.1
-        while True:
-            try:
-                await opened.loop.run(opened.open, prepare)
-            except DatabaseAway:
-                await opened.loop.run(opened.close)
-                if anyio.current_time() + pause > until:
-                    raise
-            except BaseException:
-                with CancelScope(shield=True):
-                    await opened.loop.run(opened.close)
-                raise
-            else:
-                return
-            await anyio.sleep(pause)
-            pause = min(pause * 2, 2.0)
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /

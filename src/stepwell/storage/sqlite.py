@@ -17,6 +17,7 @@ from anyio import CancelScope
 from msgspec import Struct
 
 from stepwell._model import Definition, Entry, Page, Query, Stored, Unit
+from stepwell.storage import _migrate
 from stepwell.storage._protocol import Capability, Claims, Lease, Lifeline, Renewal, StorageError
 from stepwell.storage._sqlite import _claim, _rows
 from stepwell.storage._sqlite._commit import commit
@@ -69,6 +70,20 @@ class SQLiteStorage:
         self._poll = poll
         self._opened: _Opened | None = None
         self._is_entered = False
+        self._applied: tuple[str, ...] = ()
+
+    @staticmethod
+    def script() -> str:
+        """Return the SQL that makes the tables from nothing, for those who want to run it by hand.
+
+        A file that was made so is recognised as up to date.
+        """
+        return _migrate.script("sqlite")
+
+    @property
+    def applied(self) -> tuple[str, ...]:
+        """The names of the migrations that were applied when the storage was entered; empty if it was up to date."""
+        return self._applied
 
     async def __aenter__(self) -> Self:
         """Open the file and bring its tables up to date. Raises StorageError, which says what to do."""
@@ -83,6 +98,7 @@ class SQLiteStorage:
         except BaseException:
             self._is_entered = False
             raise
+        self._applied = file.applied
         self._opened = _Opened(file, writer, Readers(file), os.getpid())
         return self
 

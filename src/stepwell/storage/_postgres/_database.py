@@ -19,6 +19,7 @@ import anyio
 import asyncpg
 from anyio import CancelScope
 
+from stepwell.storage._postgres._errors import AGAIN, DRIVER, DatabaseAway, meant
 from stepwell.storage._protocol import StorageError
 
 if TYPE_CHECKING:
@@ -48,23 +49,6 @@ _PLANS: Final = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-_AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
-"""Errors after which the transaction is gone and may simply be begun again."""
-_AWAY: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-)
-"""Errors that pass by themselves when the server is back."""
-_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-
-
-class DatabaseAway(StorageError):
-    """Raised when the server can't be reached now."""
 
 
 class Database:
@@ -78,14 +62,15 @@ class Database:
         self.address = address
         self._connections = connections
         self._options: dict[str, Any] = {
+            "password": address.password,
             "timeout": _CONNECT_LIMIT,
             "statement_cache_size": 0 if pooler else 200,
             "server_settings": {"application_name": "stepwell"} if pooler or is_for_users else _PLANS,
         }
         self._pool: asyncpg.Pool[Any] | None = None
 
-    async def open(self) -> None:
-        """Make the pool, and see that the server answers. Raises StorageError."""
+    async def open(self, *, connects: bool = True) -> None:
+        """Make the pool, and if it *connects*, see that the server answers. Raises StorageError."""
         try:
             self._pool = await asyncpg.create_pool(
                 self.address.dsn,
@@ -95,10 +80,8 @@ class Database:
                 reset=_keep_as_it_is,
                 **self._options,
             )
-            await self.unit(_answers)
-        except (*_DRIVER, ValueError) as error:
-            await self.close()
-            raise self.error(error) from error
+            if connects:
+                await self.unit(_answers)
         except BaseException:
             await self.close()
             raise
@@ -118,9 +101,19 @@ class Database:
         """Open a connection beside the pool, for one who needs one for himself. Raises StorageError."""
         try:
             connection: asyncpg.Connection[Any] = await asyncpg.connect(self.address.dsn, **self._options)
-        except (*_DRIVER, ValueError) as error:
+        except Exception as error:  # as in _acquired
             raise self.error(error) from error
         return connection
+
+    async def _acquired(self) -> tuple[asyncpg.Pool[Any], Any]:
+        """Return a connection of the pool, opened if need be, and the pool. Raises StorageError."""
+        pool = self._pool
+        if pool is None:
+            raise StorageError(f"{self.address.name}: the storage is closed")
+        try:
+            return pool, await pool.acquire()
+        except Exception as error:  # the driver stumbles over what isn't Postgres in many ways
+            raise self.error(error) from error
 
     async def unit(self, work: Callable[..., Awaitable[T]], *args: Any, limit: float = _UNIT_LIMIT) -> T:
         """Return what *work* does with a connection of the pool; begun, it can't be cancelled. Raises StorageError.
@@ -130,19 +123,16 @@ class Database:
         for attempt in range(1, _TRIES + 1):
             try:
                 return await self._once(work, args, limit)
-            except _AGAIN as error:
+            except AGAIN as error:
                 if attempt == _TRIES:
                     raise self.error(error) from error
-            except _DRIVER as error:
+            except DRIVER as error:
                 raise self.error(error) from error
             await anyio.sleep(0.002 * 2**attempt * random.random())  # noqa: S311 (jitter)
         raise AssertionError("unreachable")
 
     async def _once(self, work: Callable[..., Awaitable[T]], args: tuple[Any, ...], limit: float) -> T:
-        pool = self._pool
-        if pool is None:
-            raise StorageError(f"{self.address.name}: the storage is closed")
-        connection = await pool.acquire()
+        pool, connection = await self._acquired()
         with CancelScope(shield=True):
             try:
                 with anyio.fail_after(limit):
@@ -151,64 +141,29 @@ class Database:
                 connection.terminate()
                 raise DatabaseAway(f"{self.address.name}: the server didn't answer within {limit:g} s") from None
             finally:
-                with anyio.move_on_after(_RELEASE_LIMIT) as release:
-                    await pool.release(connection)
-                if release.cancelled_caught:
-                    connection.terminate()
+                await _release(pool, connection)
             return result
         raise AssertionError("a scope that nobody cancels swallows nothing")
 
     @asynccontextmanager
     async def lent(self) -> AsyncGenerator[Any]:
         """Lend a connection of the pool for as long as the block runs. Raises StorageError if none can be had."""
-        if self._pool is None:
-            raise StorageError(f"{self.address.name}: the storage is closed")
-        try:
-            connection = await self._pool.acquire()
-        except _DRIVER as error:
-            raise self.error(error) from error
+        pool, connection = await self._acquired()
         try:
             yield connection
         finally:
-            with anyio.move_on_after(_RELEASE_LIMIT, shield=True) as release:
-                await self._pool.release(connection)
-            if release.cancelled_caught:
-                connection.terminate()
+            await _release(pool, connection)
 
     def error(self, cause: BaseException) -> StorageError:
         """Return *cause* as an error of this storage: which server, and what to do."""
-        if isinstance(cause, StorageError):
-            return cause
-        kind = DatabaseAway if isinstance(cause, _AWAY) else StorageError
-        error = kind(f"{self.address.name}: {self.address.redacted(_cure(cause))}")
-        error.__cause__ = cause
-        return error
+        return meant(cause, self.address.name)
 
 
-def _cure(cause: BaseException) -> str:
-    """Say in one line what is wrong, and what to do about it."""
-    text = " ".join(str(cause).split()) or type(cause).__name__
-    match cause:
-        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
-            return f"the server refused the login: {text}; check the user and the password"
-        case asyncpg.InvalidCatalogNameError():
-            return f"{text}; create it (CREATE DATABASE), or name another one"
-        case asyncpg.InsufficientPrivilegeError():
-            return f"{text}; grant the role what it lacks, or run `stepwell migrate` as the owner"
-        case asyncpg.ReadOnlySQLTransactionError():
-            return f"{text}; this server is read-only (a standby?): name the primary"
-        case asyncpg.UndefinedTableError() | asyncpg.InvalidSchemaNameError():
-            return f"{text}; the tables are missing: run `stepwell migrate`"
-        case asyncpg.TooManyConnectionsError():
-            return f"{text}; raise max_connections, or give the storage fewer connections"
-        case asyncpg.DiskFullError():
-            return f"{text}; the server's disk is full: free some space"
-        case OSError() | TimeoutError():
-            return f"the server can't be reached: {text}; is it running, and are host and port right?"
-        case ValueError() | asyncpg.InterfaceError():
-            return f"{text}; a DSN reads postgresql://user:password@host:5432/database"
-        case _:
-            return text
+async def _release(pool: asyncpg.Pool[Any], connection: Any) -> None:
+    with anyio.move_on_after(_RELEASE_LIMIT, shield=True) as limit:
+        await pool.release(connection)
+    if limit.cancelled_caught:
+        connection.terminate()
 
 
 async def _answers(connection: Connection) -> None:

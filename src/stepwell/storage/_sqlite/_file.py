@@ -64,6 +64,8 @@ class DatabaseFile:
         self._busy_timeout = busy_timeout
         self._known: dict[str, tuple[int, int]] = {}
         self._check_at = 0.0
+        self.applied: tuple[str, ...] = ()
+        """the names of the migrations that `open_writer` had to apply"""
 
     @property
     def uri(self) -> str:
@@ -169,7 +171,8 @@ class DatabaseFile:
             return
         self.begin(connection, is_wanted)
         try:
-            for migration in _migrate.pending("sqlite", _version(connection)):
+            lacking = _migrate.pending("sqlite", _version(connection))
+            for migration in lacking:
                 for statement in _statements(migration.sql):
                     connection.execute(statement)
                 connection.execute(_migrate.record(migration))
@@ -177,6 +180,7 @@ class DatabaseFile:
         except BaseException:
             rollback(connection)
             raise
+        self.applied = tuple(migration.name for migration in lacking)
 
     def _files(self) -> tuple[str, ...]:
         """Return the files that make up an open database."""
