@@ -17,6 +17,7 @@ from stepwell.cli._demo import demo
 from stepwell.cli._errors import CommandError
 from stepwell.cli._graph import FORMATS, draw_graph
 from stepwell.cli._inspect import list_executions, show_execution
+from stepwell.cli._purge import add_purge
 from stepwell.cli._signal import send_signal
 
 __all__ = ["parsed"]
@@ -34,6 +35,7 @@ def parsed(argv: Sequence[str] | None) -> Namespace:
     _add_show(commands)
     _add_graph(commands)
     add_controls(commands, _added, _ran)
+    add_purge(commands, _added, _ran)
     return parser.parse_args(argv)
 
 
