@@ -64,7 +64,7 @@ from stepwell._handle import Handle
 from stepwell._limits import Limits
 from stepwell._model import Status
 from stepwell._notices import EVENT_KINDS, Event, Lagged, Summary
-from stepwell._retry import Retry
+from stepwell._retry import Retry, parse_duration
 from stepwell._worker import Worker
 from stepwell.storage import Storage, StorageError
 from stepwell.storage.memory import MemoryStorage
@@ -148,6 +148,7 @@ __all__ = [
     "decision",
     "draw",
     "fail",
+    "parse_duration",
     "subworkflow",
     "succeed",
     "wait",

@@ -19,6 +19,7 @@ from stepwell._failure import describe
 from stepwell._handle import Handle
 from stepwell._limits import Limits
 from stepwell._listeners import Listener, Listeners
+from stepwell._purging import purge
 from stepwell._registry import Registry
 from stepwell._retry import Seconds, seconds
 from stepwell._session import Session
@@ -264,6 +265,19 @@ class Engine(AsyncContextManagerMixin):
         """Wait until an execution has ended and return its output, as `Handle.result` does."""
         opened = self._opened()
         return await opened.client.outcome(await opened.results.wait(known_id(id)), self._registry.programs)
+
+    async def purge(self, *, older_than: Seconds, batch: int = 500) -> int:
+        """Delete what ended longer than *older_than* ago, with its journal, signals and input; return how many it were.
+
+        The storage's clock decides. An execution goes with its children, once all of them ended so long ago; a child
+        stays while its parent is there. Afterwards the id is free: starting the same id makes a new execution, and
+        whoever still waits for the old one's result gets ExecutionNotFound. 0 deletes all that has ended by now.
+
+        Goes in batches of about *batch* executions, which hold up no claim and no commit. May be cancelled at any time,
+        and called by several processes at once: what is deleted stays deleted, and is counted by one of them. Raises
+        ValueError for a negative time, and StorageError.
+        """
+        return await purge(self._opened().storage, older_than, batch)
 
     # -- running -------------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ _MAX_IDS: Final = 500
 """executions asked after in one query"""
 _FRESH: Final = 0.05
 """seconds after its start in which an execution is taken to be open, unless this process hears otherwise"""
+_FULL_LOOK: Final = 10
+"""of so many looks, one is after executions that are gone: a purge deleted them before anyone here saw their end"""
 _MAX_STARTED: Final = 10_000
 
 
@@ -52,6 +54,7 @@ class Results:
         self._started: dict[str, float] = {}
         """when executions were started here, by the loop's clock, oldest first; without those that ended here"""
         self._asked = anyio.Event()
+        self._looks = 0
 
     def started(self, id: str) -> None:
         """Note that it was created just now: for a moment, nobody needs to look whether it has ended already."""
@@ -107,14 +110,21 @@ class Results:
 
     async def _look_at_all(self) -> None:
         ids = [id for id, waiting in self._waiting.items() if not waiting.ended.is_set()]
+        self._looks += 1
+        status = () if self._looks % _FULL_LOOK == 0 else tuple(TERMINAL)
         for start in range(0, len(ids), _MAX_IDS):
-            query = RowQuery(ids=tuple(ids[start : start + _MAX_IDS]), status=tuple(TERMINAL), limit=_MAX_IDS)
+            asked = ids[start : start + _MAX_IDS]
+            query = RowQuery(ids=tuple(asked), status=status, limit=_MAX_IDS)
             try:
                 page = await self._storage.find(query)
             except StorageError:
                 return  # the next look finds out
             for row in page.rows:
-                self.ended(row)
+                if row.status.is_terminal:
+                    self.ended(row)
+            if not status:
+                for id in set(asked).difference(row.id for row in page.rows):
+                    self._gone(id)
 
     async def _look(self, id: str, waiting: _Waiting) -> None:
         try:
@@ -124,7 +134,13 @@ class Results:
         if waiting.ended.is_set():
             return
         if stored is None:
-            waiting.error = ExecutionNotFound(id)
-            waiting.ended.set()
+            self._gone(id)
         elif stored.row.status.is_terminal:
             self.ended(stored.row)
+
+    def _gone(self, id: str) -> None:
+        """Tell those who wait that there is no such execution, or none any more."""
+        waiting = self._waiting.get(id)
+        if waiting is not None and not waiting.ended.is_set():
+            waiting.error = ExecutionNotFound(id)
+            waiting.ended.set()

@@ -109,6 +109,31 @@ class TestShow:
         assert (shown["status"], shown["steps"]["greet"]["output"]) == ("suspended", "hello \x1b[31mAda")
 
 
+class TestPurge:
+    def test_deletes_what_has_ended_and_says_how_many(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["purge", "--db", str(database), "--older-than", "0s"]) == 0
+        assert capsys.readouterr().out == "1 execution deleted that had ended 0s ago or earlier\n"
+        assert main(["list", "--db", str(database), "--json"]) == 0
+        assert [found["id"] for found in json.loads(capsys.readouterr().out)] == ["queued", "waits"]
+
+    def test_leaves_what_ended_later(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["purge", "--db", str(database), "--older-than", "30d"]) == 0
+        assert capsys.readouterr().out.startswith("nothing to delete")
+        assert loaded(database, "fails").status == Status.FAILED
+
+    @pytest.mark.parametrize("text", ["30", "30 days", "-1d", "soon", "", "1e999d", "40000d"])
+    def test_takes_nothing_that_could_be_misread(
+        self, database: Path, capsys: pytest.CaptureFixture[str], text: str
+    ) -> None:
+        assert main(["purge", "--db", str(database), f"--older-than={text}"]) == 2
+        assert "argument --older-than: " in capsys.readouterr().err
+        assert loaded(database, "fails").status == Status.FAILED
+
+    def test_asks_for_a_time(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["purge", "--db", str(database)]) == 2
+        assert "--older-than" in capsys.readouterr().err
+
+
 class TestSignal:
     def test_is_taken_by_the_wait(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
         payload = '{"approved": true}'

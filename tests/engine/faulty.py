@@ -31,7 +31,7 @@ __all__ = ["ALL", "Fault", "Faulty", "How"]
 
 T = TypeVar("T")
 
-ALL: Final = ("define", "commit", "claim", "renew", "load", "journal", "find")
+ALL: Final = ("define", "commit", "claim", "renew", "load", "journal", "find", "purge")
 
 
 class How(Enum):
@@ -202,6 +202,9 @@ class Faulty:
 
     async def find(self, query: Query, /) -> Page:
         return await self._call("find", lambda: self._inner.find(query))
+
+    async def purge(self, age: float, /, *, limit: int) -> int:
+        return await self._call("purge", lambda: self._inner.purge(age, limit=limit))
 
     async def wakeup(self) -> None:
         await self._inner.wakeup()

@@ -10,7 +10,16 @@ import anyio
 import pytest
 
 from stepwell.testing import STORAGE_CHECKS, Check, ContractBroken
-from tests.storage.defects import of_changes, of_claims, of_definitions, of_leases, of_reads, of_signals, of_units
+from tests.storage.defects import (
+    of_changes,
+    of_claims,
+    of_definitions,
+    of_leases,
+    of_purges,
+    of_reads,
+    of_signals,
+    of_units,
+)
 from tests.storage.defects.defective import Defective
 from tests.support.virtual_time import VirtualTime
 
@@ -26,7 +35,7 @@ def defects(*modules: ModuleType) -> Iterator[type[Defective]]:
 
 CASES = [
     (defect, f"check_{name}")
-    for defect in defects(of_units, of_changes, of_signals, of_claims, of_leases, of_reads, of_definitions)
+    for defect in defects(of_units, of_changes, of_signals, of_claims, of_leases, of_reads, of_definitions, of_purges)
     for name in defect.caught_by.split()
 ]
 

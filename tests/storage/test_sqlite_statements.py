@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from stepwell.storage import Change, Entry, Kind, Query, Row, Status
-from stepwell.storage._sqlite import _claim, _commit, _find, _rows
+from stepwell.storage._sqlite import _claim, _commit, _find, _purge, _rows
 from stepwell.storage._sqlite._file import DatabaseFile
 from stepwell.storage._sqlite._statements import Many
 
@@ -60,12 +60,22 @@ def test_a_claim_reads_a_range_of_its_index_for_each_pair(connection: sqlite3.Co
         (_commit._TAKEN, ["[]"]),
         (_rows.STORED, ["[]"] * 3),
         (_rows.JOURNAL, ["id", 0, 10]),
+        *((statement, ["[]"]) for statement in _purge.DELETE),
         *((of_one_row(statement), None) for statement in _commit._ORDER),
         *((statement._by_size[0][1], None) for statement in _commit._ORDER),
     ],
 )
 def test_no_statement_scans_a_table(connection: sqlite3.Connection, sql: str, parameters: list[Any] | None) -> None:
     assert scanned_tables(plan(connection, sql, parameters)) == []
+
+
+def test_a_purge_reads_a_range_of_its_index_in_order(connection: sqlite3.Connection) -> None:
+    details = connection.execute(f"EXPLAIN QUERY PLAN {_purge.DOOMED}", {"until": 0, "limit": 10})
+    steps = [detail for *_, detail in details]
+    assert "SEARCH root USING INDEX executions_ended (ended_at>? AND ended_at<?)" in steps
+    assert [step for step in steps if step.startswith("SCAN") and "executions" in step] == []
+    assert [step for step in steps if "child" in step and "INDEX executions_of_parent" not in step] == []
+    assert sum("TEMP B-TREE" in step for step in steps) == 1, "only what was found is put in the order of families"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, assert_type
 
 from stepwell import Engine, Handle
@@ -22,3 +23,8 @@ async def by_name(engine: Engine) -> None:
     assert_type(handle, Handle[Any])
     await handle.signal("approval", {"approved": True})
     await engine.signal("refund:o-1", "approval")
+
+
+async def kept_for_a_month(engine: Engine) -> None:
+    assert_type(await engine.purge(older_than=timedelta(days=30)), int)
+    assert_type(await engine.purge(older_than=3600, batch=100), int)

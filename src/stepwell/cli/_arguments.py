@@ -18,6 +18,7 @@ from stepwell.cli._errors import USAGE, CommandError
 from stepwell.cli._graph import FORMATS, draw_graph
 from stepwell.cli._inspect import list_executions, show_execution
 from stepwell.cli._migrate import DIALECTS, migrate_database, print_script
+from stepwell.cli._purge import add_purge
 from stepwell.cli._signal import send_signal
 
 __all__ = ["parsed"]
@@ -36,6 +37,7 @@ def parsed(argv: Sequence[str] | None) -> Namespace:
     _add_graph(commands)
     _add_migrate(commands)
     add_controls(commands, _added, _ran)
+    add_purge(commands, _added, _ran)
     arguments = parser.parse_args(argv)
     if not getattr(arguments, "dialect", None):  # which stands for a database
         arguments.db = named(arguments.db, arguments.schema)

@@ -159,6 +159,23 @@ class Storage(Protocol):
         """
         ...
 
+    async def purge(self, age: float, /, *, limit: int) -> int:
+        """Delete executions that ended *age* seconds ago or earlier; return how many were deleted.
+
+        With an execution go its journal, its signals and its input, and its id is free: the next Change that creates it
+        makes a new one. What hasn't ended stays, also what had ended and was resumed, and so does what ended later.
+
+        An execution without a parent goes with its children, and theirs, in one piece and only when all of them ended
+        so long ago. So nothing goes whose parent is still there, however long ago it ended itself.
+
+        The longest ended go first. Never more than *limit* go, but where those that go together are more: then they go
+        alone. Returns 0 when there is nothing to delete. What several delete at once is counted by one of them.
+
+        Takes no longer than other calls, and holds up no claim and no commit; what it finds locked it passes over.
+        Raises ValueError for an age below 0 and a limit below 1.
+        """
+        ...
+
     async def wakeup(self) -> None:
         """Return when something may have become due or changed through another process; a hint, never the truth.
 

@@ -36,6 +36,7 @@ from stepwell._model import (
     Unit,
     Wake,
 )
+from stepwell.storage._families import Families, check_purge
 from stepwell.storage._protocol import Capability, Claims, Lease, Lifeline, Renewal
 from stepwell.storage._queues import DueQueues
 
@@ -61,7 +62,8 @@ class MemoryStorage:
         self._journals: defaultdict[str, list[Entry]] = defaultdict(list)
         self._signals: defaultdict[str, dict[str, Signal]] = defaultdict(dict)
         self._definitions: dict[Capability, Definition] = {}
-        self._queues = DueQueues(lambda place: self._rows[place[1]].due_at == place[0])
+        self._queues = DueQueues(lambda place: place[1] in self._rows and self._rows[place[1]].due_at == place[0])
+        self._families = Families(self._rows)
         self._held: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._waiting: set[anyio.Event] = set()
 
@@ -135,6 +137,16 @@ class MemoryStorage:
             found = heapq.nlargest(query.limit + 1, matching, key=_age)
         return Page(tuple(found[: query.limit]), more=len(found) > query.limit)
 
+    async def purge(self, age: float, /, *, limit: int) -> int:
+        """Delete up to *limit* executions that ended *age* seconds ago or earlier; return how many."""
+        check_purge(age, limit)
+        await anyio.lowlevel.checkpoint()
+        with self._lock:
+            ids = self._families.take(self._now() - _microseconds(age), limit)
+            for id in ids:
+                self._forget(id)
+            return len(ids)
+
     async def wakeup(self) -> None:
         """Return when any user of this object has committed something that a worker may want to look at.
 
@@ -202,17 +214,7 @@ class MemoryStorage:
     def _change(self, change: Change, now: int) -> None:
         id = change.row.id
         before = self._rows.get(id)
-        due_at, timer_at = (before.due_at, before.timer_at) if before is not None else (None, None)
-        row = replace(
-            change.row,
-            revision=change.expects + len(change.entries),
-            due_at=due_at if change.due is None else _time(change.due, now),
-            timer_at=timer_at if change.timer is None else _time(change.timer, now),
-            signals=before.signals if before is not None else 0,
-            created_at=before.created_at if before is not None else now,
-            updated_at=now,
-            ended_at=now if change.row.status.is_terminal else None,
-        )
+        row = _changed(change, before, now)
         self._journals[id].extend(
             replace(entry, change=change.id, seq=seq, at=now)
             for seq, entry in enumerate(change.entries, change.expects + 1)
@@ -252,12 +254,19 @@ class MemoryStorage:
         """Keep *row*; a row whose `due_at` *moved* gets a place in its queue."""
         before = self._rows.get(row.id)
         self._rows[row.id] = row
+        if before is None or row.ended_at is not None:
+            self._families.note(before, row)
         if before is not None and before.worker is not None:
             self._held[before.worker].pop(row.id, None)
         if row.worker is not None and row.status is Status.RUNNING:
             self._held[row.worker][row.id] = None
         if moved and row.due_at is not None:
             self._queues.add((row.workflow, row.version), (row.due_at, row.id))
+
+    def _forget(self, id: str) -> None:
+        del self._rows[id]
+        self._journals.pop(id, None)
+        self._signals.pop(id, None)
 
     def _hint(self) -> None:
         while self._waiting:
@@ -305,6 +314,20 @@ class _MemoryLifeline:
 
     def close(self) -> None:
         """Give nothing back: there is no connection."""
+
+
+def _changed(change: Change, before: Row | None, now: int) -> Row:
+    due_at, timer_at = (before.due_at, before.timer_at) if before is not None else (None, None)
+    return replace(
+        change.row,
+        revision=change.expects + len(change.entries),
+        due_at=due_at if change.due is None else _time(change.due, now),
+        timer_at=timer_at if change.timer is None else _time(change.timer, now),
+        signals=before.signals if before is not None else 0,
+        created_at=before.created_at if before is not None else now,
+        updated_at=now,
+        ended_at=now if change.row.status.is_terminal else None,
+    )
 
 
 def _leased(row: Row, worker: str, end: int, now: int) -> Row:

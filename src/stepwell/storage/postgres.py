@@ -19,6 +19,7 @@ import anyio
 from anyio import CancelScope
 
 from stepwell._model import Change, Definition, Entry, Page, Query, Status, Stored, Unit
+from stepwell.storage._families import check_purge
 from stepwell.storage._loops import Loop, loop_for_host
 from stepwell.storage._postgres import _claim, _schema
 from stepwell.storage._postgres._address import Address, quoted_schema
@@ -27,6 +28,7 @@ from stepwell.storage._postgres._database import Connection, Database, DatabaseA
 from stepwell.storage._postgres._find import select
 from stepwell.storage._postgres._lifeline import PostgresLifeline
 from stepwell.storage._postgres._listener import Listener
+from stepwell.storage._postgres._purge import purge
 from stepwell.storage._postgres._rows import entry, row, stored
 from stepwell.storage._postgres._sql import Statements
 from stepwell.storage._postgres._times import microseconds
@@ -287,6 +289,11 @@ class PostgresStorage:
         text, values = select(self._sql.find, query)
         records = await self._unit(_fetch, text, *values)
         return Page(tuple(row(record) for record in records[: query.limit]), more=len(records) > query.limit)
+
+    async def purge(self, age: float, /, *, limit: int) -> int:
+        """Delete up to *limit* executions that ended *age* seconds ago or earlier; return how many."""
+        check_purge(age, limit)
+        return await self._unit(purge, self._sql.schema, age, limit, self._now())
 
     async def wakeup(self) -> None:
         """Return when another engine has committed what may concern this one; without *notify*, one of this process."""

@@ -18,11 +18,13 @@ from msgspec import Struct
 
 from stepwell._model import Definition, Entry, Page, Query, Stored, Unit
 from stepwell.storage import _migrate
+from stepwell.storage._families import check_purge
 from stepwell.storage._protocol import Capability, Claims, Lease, Lifeline, Renewal, StorageError
 from stepwell.storage._sqlite import _claim, _rows
 from stepwell.storage._sqlite._commit import commit
 from stepwell.storage._sqlite._file import DatabaseFile, Synchronous, rollback
 from stepwell.storage._sqlite._find import select
+from stepwell.storage._sqlite._purge import purge
 from stepwell.storage._sqlite._reader import Readers
 from stepwell.storage._sqlite._times import microseconds
 from stepwell.storage._sqlite._writer import Writer
@@ -169,6 +171,14 @@ class SQLiteStorage:
         limit = query.limit
         records = await self._open().readers.select(*select(query))
         return Page(tuple(_rows.row(columns) for columns in records[:limit]), more=len(records) > limit)
+
+    async def purge(self, age: float, /, *, limit: int) -> int:
+        """Delete up to *limit* executions that ended *age* seconds ago or earlier; return how many.
+
+        The file doesn't shrink: what comes next is written where they were.
+        """
+        check_purge(age, limit)
+        return await self._write(lambda connection, now: purge(connection, age, limit, now))
 
     async def wakeup(self) -> None:
         """Return when another connection, of this process or another, has committed something."""

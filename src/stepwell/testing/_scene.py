@@ -28,7 +28,8 @@ class ContractBroken(AssertionError):
 class Check(Protocol):
     """A promise of a storage as a function: it raises `ContractBroken` where an opened storage doesn't keep it.
 
-    A check brings ids, workflows and workers of its own, so all of them may run on one database, in any order.
+    A check brings ids, workflows and workers of its own, so all of them may run on one database, in any order, one
+    after the other. Those of a purge delete whatever has ended: never run them where something is to be kept.
     """
 
     @property

@@ -15,6 +15,7 @@ from stepwell.testing._storage_checks import (
     _leases,
     _loads,
     _payloads,
+    _purges,
     _queries,
     _signals,
     _units,
@@ -34,6 +35,7 @@ def _checks(*modules: ModuleType) -> tuple[Check, ...]:
 
 
 STORAGE_CHECKS: Final[tuple[Check, ...]] = _checks(
-    _changes, _units, _wakes, _signals, _claims, _leases, _loads, _queries, _definitions, _payloads, _concurrency
+    *(_changes, _units, _wakes, _signals, _claims, _leases, _loads, _queries, _definitions, _payloads),
+    *(_purges, _concurrency),
 )
 """All checks, from simple to hard: where several fail, the first is the one to look at."""

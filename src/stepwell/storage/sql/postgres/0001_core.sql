@@ -10,6 +10,8 @@
 --   workflows    the graphs that executions may use, one per name and version
 --   migrations   which of these files were applied
 --
+-- Nothing is deleted but by a purge: an execution with its journal and its signals, and its children with it.
+--
 -- Every statement that changes an execution finds it by its id, takes its row lock with SKIP LOCKED in the order of the
 -- ids, and so never waits for another while it holds one: there is nothing to deadlock. journal and signals begin their
 -- keys with the execution's id, so all tables could be partitioned (or distributed) by a hash of it.
@@ -61,6 +63,9 @@ CREATE INDEX executions_held ON stepwell.executions (worker) WHERE worker IS NOT
 
 -- May a definition be replaced? Not while an execution that hasn't ended uses it.
 CREATE INDEX executions_live ON stepwell.executions (workflow, version) WHERE ended_at IS NULL;
+
+-- Purges: what ended, longest ended first. Children go with their parents, so only those without one are looked for.
+CREATE INDEX executions_ended ON stepwell.executions (ended_at) WHERE ended_at IS NOT NULL AND parent IS NULL;
 
 -- Pages, newest first: of all, of one workflow, of what ended badly, of one parent's children.
 CREATE INDEX executions_created ON stepwell.executions (created_at, id);

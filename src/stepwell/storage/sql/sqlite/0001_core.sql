@@ -2,7 +2,7 @@
 --
 -- Times are integers, microseconds since the epoch. Payloads (input, output, error, payload, graph) are JSON text that
 -- the storage never looks into; tags and metadata are JSON that the engine has checked, and are searched.
--- Nothing is ever deleted, and there are no foreign keys: a row, its input and its journal are written together.
+-- There are no foreign keys: a row, its input and its journal are written together, and deleted together by a purge.
 --
 --   executions   one row each: where it stands, and when a worker should look at it
 --   inputs       what each execution was started with, once
@@ -51,6 +51,9 @@ CREATE INDEX executions_held ON executions (worker) WHERE worker IS NOT NULL;
 
 -- May a definition be replaced? Not while an execution that hasn't ended uses it.
 CREATE INDEX executions_live ON executions (workflow, version) WHERE ended_at IS NULL;
+
+-- Purges: what ended, longest ended first. Children go with their parents, so only those without one are looked for.
+CREATE INDEX executions_ended ON executions (ended_at) WHERE ended_at IS NOT NULL AND parent IS NULL;
 
 -- Pages, newest first: of all, of one workflow, of one status, of one parent's children.
 CREATE INDEX executions_created ON executions (created_at, id);
