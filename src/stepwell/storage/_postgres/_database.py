@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
 import asyncpg
 from anyio import CancelScope
 
+from stepwell.storage._postgres._users_connection import CLEAN, UsersConnection
 from stepwell.storage._protocol import StorageError
 
 if TYPE_CHECKING:
     from stepwell.storage._postgres._address import Address
 
-__all__ = ["Connection", "Database", "DatabaseAway"]
+__all__ = ["DRIVER_ERRORS", "Connection", "Database", "DatabaseAway"]
 
 T = TypeVar("T")
 
@@ -60,7 +61,13 @@ _AWAY: Final = (
     asyncpg.CrashShutdownError,
 )
 """Errors that pass by themselves when the server is back."""
-_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+DRIVER_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 
 class DatabaseAway(StorageError):
@@ -73,7 +80,7 @@ class Database:
     def __init__(self, address: Address, *, connections: int, pooler: bool, is_for_users: bool = False) -> None:
         """Open up to *connections*; behind a *pooler*, prepare no statements and set nothing for the session.
 
-        Statements of *users* are planned as the server plans any.
+        Those *for users* are planned for as the server plans any statement, and cleaned before somebody else gets them.
         """
         self.address = address
         self._connections = connections
@@ -82,6 +89,9 @@ class Database:
             "statement_cache_size": 0 if pooler else 200,
             "server_settings": {"application_name": "stepwell"} if pooler or is_for_users else _PLANS,
         }
+        if is_for_users:
+            self._options["connection_class"] = UsersConnection
+        self._reset = _clean if is_for_users and not pooler else _keep_as_it_is
         self._pool: asyncpg.Pool[Any] | None = None
 
     async def open(self) -> None:
@@ -92,11 +102,11 @@ class Database:
                 min_size=0,
                 max_size=self._connections,
                 max_inactive_connection_lifetime=0,
-                reset=_keep_as_it_is,
+                reset=self._reset,
                 **self._options,
             )
             await self.unit(_answers)
-        except (*_DRIVER, ValueError) as error:
+        except (*DRIVER_ERRORS, ValueError) as error:
             await self.close()
             raise self.error(error) from error
         except BaseException:
@@ -118,7 +128,7 @@ class Database:
         """Open a connection beside the pool, for one who needs one for himself. Raises StorageError."""
         try:
             connection: asyncpg.Connection[Any] = await asyncpg.connect(self.address.dsn, **self._options)
-        except (*_DRIVER, ValueError) as error:
+        except (*DRIVER_ERRORS, ValueError) as error:
             raise self.error(error) from error
         return connection
 
@@ -133,7 +143,7 @@ class Database:
             except _AGAIN as error:
                 if attempt == _TRIES:
                     raise self.error(error) from error
-            except _DRIVER as error:
+            except DRIVER_ERRORS as error:
                 raise self.error(error) from error
             await anyio.sleep(0.002 * 2**attempt * random.random())  # noqa: S311 (jitter)
         raise AssertionError("unreachable")
@@ -161,19 +171,23 @@ class Database:
     @asynccontextmanager
     async def lent(self) -> AsyncGenerator[Any]:
         """Lend a connection of the pool for as long as the block runs. Raises StorageError if none can be had."""
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             raise StorageError(f"{self.address.name}: the storage is closed")
         try:
-            connection = await self._pool.acquire()
-        except _DRIVER as error:
+            connection: Any = await pool.acquire()
+        except DRIVER_ERRORS as error:
             raise self.error(error) from error
         try:
             yield connection
         finally:
-            with anyio.move_on_after(_RELEASE_LIMIT, shield=True) as release:
-                await self._pool.release(connection)
+            with anyio.move_on_after(_RELEASE_LIMIT, shield=True) as release, suppress(*DRIVER_ERRORS):
+                if connection.is_altered:
+                    await connection.close()
+                await pool.release(connection)  # where that fails, it cuts the connection
             if release.cancelled_caught:
-                connection.terminate()
+                with suppress(asyncpg.InterfaceError):  # it may be released all the same
+                    connection.terminate()
 
     def error(self, cause: BaseException) -> StorageError:
         """Return *cause* as an error of this storage: which server, and what to do."""
@@ -217,3 +231,7 @@ async def _answers(connection: Connection) -> None:
 
 async def _keep_as_it_is(_: asyncpg.Connection[Any]) -> None:
     """Reset nothing: no statement here leaves anything behind, and the default costs a round trip for each unit."""
+
+
+async def _clean(connection: asyncpg.Connection[Any]) -> None:
+    await connection.execute(CLEAN)
