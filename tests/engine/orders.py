@@ -35,9 +35,9 @@ class Orders:
 
     async def run(self, workflow: Workflow[int, Any], number: int = 1) -> Any:
         """Run an execution to its end on an engine with a worker, and return its output."""
-        async with PostgresStorage(self.dsn) as storage, Engine(storage, workflows=[workflow]) as engine:
-            async with engine.worker():
-                return await (await engine.start(workflow, number, id="one")).result(60)
+        engine = await self.engine(workflow)
+        async with engine.worker():
+            return await (await engine.start(workflow, number, id="one")).result(60)
 
     async def rows(self) -> list[int]:
         """Return the ids of the orders that are committed."""

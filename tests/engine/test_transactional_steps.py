@@ -21,7 +21,6 @@ from stepwell import (
     Workflow,
     activity,
     decision,
-    succeed,
 )
 from stepwell.storage.postgres import PostgresStorage
 from tests.engine.flows import HOUR_POLL, kinds, nest
@@ -288,7 +287,7 @@ async def test_who_waits_in_another_process_hears_of_the_end_without_a_poll(orde
     assert heard[0] < 0.9
 
 
-# -- where it can't be --------------------------------------------------------------------------------------------------
+# -- where it can't be -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])

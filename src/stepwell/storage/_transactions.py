@@ -35,7 +35,7 @@ class CallersTransaction(Protocol):
         ...
 
     async def commit(self, unit: Unit, /) -> bool:
-        """Write *unit* into the transaction; False, and nothing of it, if a guard does not hold. Raises StorageError."""
+        """Write *unit* into the transaction, or nothing and return False if a guard fails. Raises StorageError."""
         ...
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 from msgspec import UNSET, Struct, UnsetType
 
 from stepwell._model import Change, Entry, Unit
@@ -147,9 +148,14 @@ async def decide_and_write(
 
 async def _write(connection: Connection, sql: Statements, plan: Plan) -> None:
     new, rows = plan.created, plan.changed
-    written: Any = await connection.fetchrow(
-        sql.write, json(new), json(rows), json(plan.lines), json(plan.signals), json(plan.marks)
-    )
+    try:
+        written: Any = await connection.fetchrow(
+            sql.write, json(new), json(rows), json(plan.lines), json(plan.signals), json(plan.marks)
+        )
+    except asyncpg.UniqueViolationError as error:  # of the journal, if that is looked at first
+        if not new:
+            raise
+        raise Raced from error
     if written["created"] != len(new):
         raise Raced
     if written["changed"] != len(rows):

@@ -182,7 +182,7 @@ class Database:
             yield connection
         finally:
             with anyio.move_on_after(_RELEASE_LIMIT, shield=True) as release, suppress(*DRIVER_ERRORS):
-                if connection.is_altered:
+                if getattr(connection, "is_altered", False):  # what was cut has gone back already
                     await connection.close()
                 await pool.release(connection)  # where that fails, it cuts the connection
             if release.cancelled_caught:

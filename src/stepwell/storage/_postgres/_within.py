@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
@@ -34,6 +34,8 @@ __all__ = ["PostgresCallersTransaction", "PostgresStepTransaction", "step_transa
 
 _PAUSE: Final = 0.02
 """seconds between two looks at a row that somebody else has locked"""
+_RACES: Final = 5
+"""how often somebody else may create what is being created; one who reads what is committed meets him once"""
 _ROLLBACK_LIMIT: Final = 2.0
 _LIMIT: Final = 10.0
 """seconds that beginning may take, and committing"""
@@ -94,14 +96,17 @@ class PostgresCallersTransaction:
     async def commit(self, unit: Unit, /) -> bool:
         """Write *unit*; a row that somebody else has locked is waited for. Raises StorageError."""
         try:
-            while True:
+            result, raced = None, 0
+            while result is None:
                 try:
                     result = await self._try(unit)
-                except Raced:
-                    continue
-                if result is not None:
-                    break
-                await anyio.sleep(_PAUSE)
+                except Raced as error:
+                    raced += 1
+                    if raced == _RACES:  # the transaction sees only what was there when it began
+                        raise StorageError("another transaction has created the same execution meanwhile") from error
+                else:
+                    if result is None:
+                        await anyio.sleep(_PAUSE)
             if result and self._channel:
                 await self._connection.execute(_NOTIFY, self._channel)
         except DRIVER_ERRORS as error:
@@ -177,7 +182,7 @@ class PostgresStepTransaction:
                     await self._transaction.start()
                     await self.connection.execute(_MARK)
             except DRIVER_ERRORS as error:
-                self.connection.terminate()
+                self._cut_off()
                 raise self._database.error(error) from error
 
     def is_lost(self, error: BaseException | None, /) -> bool:
@@ -190,9 +195,16 @@ class PostgresStepTransaction:
             return cast("BaseExceptionGroup[BaseException]", error).subgroup(_GONE) is not None
         return isinstance(error, _GONE)
 
+    def _cut_off(self) -> None:
+        with suppress(asyncpg.InterfaceError):  # the pool may have taken it back already
+            self.connection.terminate()
+
     @property
     def _is_cut(self) -> bool:
-        return bool(self.connection.is_closed())
+        try:
+            return bool(self.connection.is_closed())
+        except asyncpg.InterfaceError:  # the pool has taken back what was cut
+            return True
 
     async def load(self, id: str, /) -> Stored | None:
         """Return the execution as this transaction sees it; after a commit of unknown outcome, once that is over.
@@ -222,7 +234,7 @@ class PostgresStepTransaction:
             with anyio.move_on_after(_LEAVE_LIMIT, shield=True):
                 await ended.wait()
             if not ended.is_set():
-                self.connection.terminate()
+                self._cut_off()
                 with CancelScope(shield=True):
                     await ended.wait()
             if not isinstance(error, asyncio.CancelledError):
@@ -236,7 +248,7 @@ class PostgresStepTransaction:
                 result = await self._write(unit)
         except (*DRIVER_ERRORS, StorageError, Raced) as error:
             if isinstance(error, TimeoutError):
-                self.connection.terminate()
+                self._cut_off()
             raise self._told(error) from (None if isinstance(error, _ENDED) else error)
         if not result:
             return result
@@ -247,7 +259,7 @@ class PostgresStepTransaction:
         except DRIVER_ERRORS as error:
             if not (self._is_cut or isinstance(error, _CUT)):
                 raise self._told(error) from error
-            self.connection.terminate()
+            self._cut_off()
             raise self._database.error(error) from error
         self._committed(unit)
         return True
@@ -282,9 +294,9 @@ class PostgresStepTransaction:
             try:
                 await self._transaction.rollback()
             except DRIVER_ERRORS:
-                self.connection.terminate()
+                self._cut_off()
         if limit.cancelled_caught:
-            self.connection.terminate()
+            self._cut_off()
 
 
 @asynccontextmanager
