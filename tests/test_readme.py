@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "refund.py"
+OUTBOX = ROOT / "examples" / "outbox.py"
 
 pytestmark = pytest.mark.real_time
 
@@ -44,3 +45,14 @@ def test_the_example_runs_and_runs_again(
     for _ in range(2):
         anyio.run(example["main"], backend=backend)
     assert capsys.readouterr().out == "Receipt(number='refund:o-1:pay', amount=80)\n" * 2
+
+
+def test_the_readme_shows_a_part_of_the_outbox() -> None:
+    assert block("outbox") in OUTBOX.read_text(encoding="utf-8")
+
+
+def test_the_outbox_runs_and_runs_again(postgres_database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    outbox = runpy.run_path(str(OUTBOX))
+    for _ in range(2):
+        anyio.run(outbox["main"], postgres_database)
+    assert capsys.readouterr().out == "billing:1: invoice 1\nbilling:2: invoice 2\n"

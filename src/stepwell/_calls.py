@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from stepwell._program import Program
     from stepwell._threads import Threads
     from stepwell._transition import Event, State
-    from stepwell.storage._transactions import TransactionRefused
+    from stepwell.storage._transactions import TransactionLost, TransactionRefused
 
-__all__ = ["Calls", "route_of"]
+__all__ = ["Calls", "child_outcome", "route_of"]
 
 _SLOW_CALL: Final = 0.1
 """seconds of a plain `def` that holds up the loop, beyond which it is warned about"""
@@ -76,6 +76,8 @@ class Calls:
         """whether a handler left a cancel scope open"""
         self.has_spoiled_task = False
         """whether a handler did that, or cancelled the task natively: the lease is handed back, another task goes on"""
+        self.error: BaseException | None = None
+        """what made the last call a failure"""
 
     async def call(self, step: Any, state: State, signal: Signal | None = None, connection: Any = None) -> Event:
         """Run the step's function, or a wait's resolver on its signal; return what it came to."""
@@ -236,11 +238,12 @@ class Calls:
         except UnknownRoute as error:
             return self._failed(step, error, "unknown_route")
 
-    def refused(self, step: Any, error: TransactionRefused) -> Raised:
-        """Return what comes of a step whose transaction the database refused to commit."""
+    def not_committed(self, step: Any, error: TransactionRefused | TransactionLost) -> Raised:
+        """Return what comes of a step whose transaction can't be committed."""
         return self._failed(step, error.__cause__ or error, "transaction")
 
     def _failed(self, step: Any, error: BaseException, code: str, *, is_final: bool = False) -> Raised:
+        self.error = error
         failure = failure_of(error, code=code, limit=self._limits.error)
         return Raised(
             msgspec.json.encode(failure).decode(),
@@ -285,6 +288,16 @@ def _stops_the_worker(error: BaseException) -> bool:
         group = cast("BaseExceptionGroup[BaseException]", error)
         return group.subgroup(KeyboardInterrupt) is not None
     return isinstance(error, KeyboardInterrupt)
+
+
+def child_outcome(row: Row) -> str:
+    """Return how a child ended as its parent's handlers see it; an error is the failure, or what a `fail` step gave."""
+    error = "null"
+    if row.error is not None:
+        told = msgspec.json.decode(row.error, type=dict[str, msgspec.Raw])
+        error = bytes(told.get("failure") or told.get("value") or b"null").decode()
+    id = msgspec.json.encode(row.id).decode()
+    return f'{{"status":"{row.status}","output":{row.output or "null"},"error":{error},"id":{id}}}'
 
 
 def route_of(workflow: Any, step: Any, value: Any) -> str:

@@ -204,9 +204,10 @@ class Leases:
 
     def _take_in(self, leases: list[Lease], renewal: Renewal, sent_at: float, *, no_claims: bool) -> None:
         lost = set(renewal.lost)
+        unmoved = lost.union(renewal.locked)
         for lease in leases:
             held = self._held.get(lease.id)
-            if held is not None and held.token == lease.token and lease not in lost:
+            if held is not None and held.token == lease.token and lease not in unmoved:
                 held.trusted_until = max(held.trusted_until, sent_at + self._lease - self._margin)
         self.lose(lost)
         self._abandoned.intersection_update(renewal.unknown)

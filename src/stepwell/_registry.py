@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Registry"]
 
+_Refusal: TypeAlias = DefinitionChanged | InvalidArgument
+
 
 class Registry:
     """The workflows of one engine, by name and version."""
@@ -34,7 +36,7 @@ class Registry:
         self.programs: dict[tuple[str, str], Program] = {}
         """what can be started, and run by a worker that has called `publish` before"""
         self._unpublished: dict[tuple[str, str], Program] = {}
-        self._refused: dict[tuple[str, str], tuple[Program, DefinitionChanged]] = {}
+        self._refused: dict[tuple[str, str], tuple[Program, _Refusal]] = {}
         self._publishing = anyio.Lock()
 
     def add(self, workflow: Workflow[Any, Any]) -> None:
@@ -76,10 +78,11 @@ class Registry:
         """Whether the storage doesn't know every workflow yet."""
         return bool(self._unpublished) or self._publishing.locked()
 
-    async def publish(self, storage: Storage) -> list[DefinitionChanged]:
+    async def publish(self, storage: Storage) -> list[_Refusal]:
         """Make the storage know what was added since; return the errors of what it refuses, which can't be started.
 
-        Refused is a definition of which live executions use another graph. The other workflows go on.
+        Refused is a definition of which live executions use another graph, and one with transactional steps where the
+        storage can't run them. The other workflows go on.
         """
         if not self.has_news:
             return []
@@ -87,17 +90,20 @@ class Registry:
             programs, self._unpublished = self._unpublished, {}
             if not programs:
                 return []
-            for program in programs.values():
-                _check_transactional(storage, program)
+            unfit = {key: error for key, program in programs.items() if (error := _misfit(storage, program))}
+            fit = {key: program for key, program in programs.items() if key not in unfit}
             try:
-                contradicting = await storage.define([program.definition for program in programs.values()])
+                contradicting = await storage.define([program.definition for program in fit.values()]) if fit else ()
             except BaseException:
                 self._unpublished = {**programs, **self._unpublished}
                 raise
-            return [self._refuse(stored, programs[stored.workflow, stored.version]) for stored in contradicting]
+            refused = [self._refuse(programs[key], error) for key, error in unfit.items()]
+            for stored in contradicting:
+                program = programs[stored.workflow, stored.version]
+                refused.append(self._refuse(program, _changed(stored, program.definition)))
+            return refused
 
-    def _refuse(self, stored: Definition, program: Program) -> DefinitionChanged:
-        error = _changed(stored, program.definition)
+    def _refuse(self, program: Program, error: _Refusal) -> _Refusal:
         self._refused[program.workflow.key] = (program, error)
         self.programs.pop(program.workflow.key, None)
         return error
@@ -105,7 +111,7 @@ class Registry:
     async def ready(self, storage: Storage, workflow: Workflow[Any, Any] | str, version: str | None) -> Program:
         """Return the workflow's program once the storage knows it; one that was refused before is tried again.
 
-        Raises UnknownWorkflow, and DefinitionChanged.
+        Raises UnknownWorkflow, DefinitionChanged, and InvalidArgument where the storage can't run it.
         """
         await self.publish(storage)
         try:
@@ -121,8 +127,9 @@ class Registry:
     def find(self, workflow: Workflow[Any, Any] | str, version: str | None = None) -> Program:
         """Return the workflow's program.
 
-        Raises UnknownWorkflow, also without a version where several are known; and DefinitionChanged for one that the
-        storage refused, or that differs from what is registered under its name and version.
+        Raises UnknownWorkflow, also without a version where several are known; DefinitionChanged or InvalidArgument for
+        one that the storage refused; and DefinitionChanged for one that differs from what is registered under its name
+        and version.
         """
         if isinstance(workflow, Workflow):
             program = self._lookup(workflow.key)
@@ -143,16 +150,27 @@ class Registry:
 
     def _lookup(self, key: tuple[str, str]) -> Program | None:
         if key in self._refused:
-            error = self._refused[key][1]
-            raise DefinitionChanged(error.workflow, error.version, error.difference)
+            raise _anew(self._refused[key][1])
         return self.programs.get(key)
 
 
-def _check_transactional(storage: Storage, program: Program) -> None:
-    """See that transactional steps can run with this storage. Raises InvalidArgument."""
+def _misfit(storage: Storage, program: Program) -> InvalidArgument | None:
+    """Say why transactional steps, if there are any, can't run with this storage."""
     for step in program.workflow.steps.values():
         if step.transactional:
-            transactional(storage, f"transactional=True, of step {step.name!r} of workflow {program.workflow.name!r},")
+            what = f"transactional=True, of step {step.name!r} of workflow {program.workflow.name!r},"
+            try:
+                transactional(storage, what)
+            except InvalidArgument as error:
+                return error
+    return None
+
+
+def _anew(error: _Refusal) -> _Refusal:
+    """Return the same error, which may be raised more than once."""
+    if isinstance(error, DefinitionChanged):
+        return DefinitionChanged(error.workflow, error.version, error.difference)
+    return InvalidArgument(*error.args)
 
 
 def _changed(known: Definition, changed: Definition) -> DefinitionChanged:

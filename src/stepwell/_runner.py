@@ -14,7 +14,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from stepwell._calls import Calls
+from stepwell._calls import Calls, child_outcome
 from stepwell._commits import NotTrusted
 from stepwell._leases import Ending
 from stepwell._model import Row, Status
@@ -27,6 +27,7 @@ from stepwell._transition import (
     Drained,
     HandedBack,
     Look,
+    Raised,
     Resolve,
     Returned,
     State,
@@ -52,6 +53,10 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 _MAX_RIDERS: Final = 20
+_MAX_LOSSES: Final = 5
+"""how often a step is called again whose transaction was lost, before that counts as a failure of the attempt"""
+_LOCKED_PAUSE: Final = 0.02
+"""seconds before a step's own transaction looks again at a row that somebody else has locked"""
 _HAND_BACK_LIMIT: Final = 2.5
 """seconds that a hand-back may take once it was asked for from outside, after as much for a commit in flight"""
 
@@ -95,6 +100,8 @@ class Run:
         self._move: Move | None = None
         self._transaction: StepTransaction | None = None
         """the one in which the step's result is being committed"""
+        self._losses = 0
+        """transactions of this attempt that were lost"""
 
     async def run(self) -> None:
         """Run it until it is done or given up. Cancellation hands the lease back, shielded and within five seconds."""
@@ -211,10 +218,7 @@ class Run:
         stored = await self._insist(lambda: self._services.storage.load(child))
         if stored is None or not stored.row.status.is_terminal:
             return StillSuspended()
-        row = stored.row
-        error = "null" if row.error is None else _public_error(row.error)
-        outcome = f'{{"status":"{row.status}","output":{row.output or "null"},"error":{error},"id":{_json(row.id)}}}'
-        return ChildEnded(row.status, outcome)
+        return ChildEnded(stored.row.status, child_outcome(stored.row))
 
     async def _call_in_transaction(self, step: Any) -> Event | None:
         """Call the step, and commit its result in its own transaction; return what is left to settle outside of it.
@@ -222,20 +226,28 @@ class Run:
         None also where the transaction is gone: the step is called again.
         """
         storage = transactional(self._services.storage, f"step {step.name!r}")
+        event: Event | None = None
         try:
             async with storage.transaction() as transaction:
                 event = await self._call(step, connection=transaction.connection)
-                if not isinstance(event, Returned) or self._calls.has_spoiled_task:
+                if isinstance(event, Returned):
+                    self._transaction = transaction
+                    await self._settle(event)
+                    return None
+                if self._calls.has_spoiled_task or not transaction.is_lost(self._calls.error):
                     return event
-                self._transaction = transaction
-                await self._settle(event)
-                return None
+                raise TransactionLost(f"the transaction of step {step.name!r} is gone: {self._calls.error}")
         except TransactionRefused as error:
-            return self._calls.refused(step, error)
-        except (TransactionLost, StorageError) as error:
+            return self._calls.not_committed(step, error)
+        except TransactionLost as error:
+            self._losses += 1
+            if self._losses > _MAX_LOSSES:
+                return event if isinstance(event, Raised) else self._calls.not_committed(step, error)
+            self._host.trouble(str(error), self._held, self._row)
+        except StorageError as error:  # there is no connection to be had
             self._host.trouble(str(error), self._held, self._row)
         finally:  # what was not committed was rolled back, with the user's rows: it must not be committed without them
-            self._transaction = self._in_hand = None
+            self._transaction = self._in_hand = self._calls.error = None
         await self._pause()
         return None
 
@@ -256,10 +268,12 @@ class Run:
             ahead = move.ahead(self._state)
             event = self._calls.ride_along(ahead)
             in_hand.events.append(event)
-            if self._calls.has_spoiled_task:
+            if self._calls.has_spoiled_task and self._transaction is None:
                 raise _Spoiled
             move = ride(self._workflow, move, ahead, event, terms)
         await self._commit_in_hand(in_hand, move)
+        if self._calls.has_spoiled_task and self._transaction is not None:  # there was no other place to commit it
+            raise _Spoiled
 
     def _take_in_hand(self, event: Event) -> _InHand:
         services = self._services
@@ -297,6 +311,7 @@ class Run:
             self._host.suspect_is_over(self._held)
         self._row, self._state = row, state
         self._in_hand = None
+        self._losses = 0
         self._calls.has_begun = False
 
     async def _commit(self, move: Move) -> bool:
@@ -313,7 +328,8 @@ class Run:
         except StorageError as error:
             is_known = False
             self._host.trouble(str(error), self._held, self._row)
-        stored = await self._insist(lambda: services.storage.load(self._held.id))
+        source = self._transaction or services.storage  # a transaction may have laid a signal down for itself
+        stored = await self._insist(lambda: source.load(self._held.id))
         if stored is None:
             self._held.end(Ending.LOST)
             raise _Gone
@@ -330,6 +346,8 @@ class Run:
         if not is_ours:
             self._lose(row)
         if not is_known:
+            if self._transaction is not None:
+                raise TransactionLost(f"the transaction of step {self._row.step!r} was not committed")
             await self._pause()
         self._state = State.of(stored)
         self._row = row
@@ -340,13 +358,15 @@ class Run:
         transaction = self._transaction
         if transaction is None:
             return await self._services.commits.commit(unit, self)
-        if not self.is_trusted(anyio.current_time()):
-            raise NotTrusted
-        is_committed = await transaction.commit(unit)
-        if is_committed:
-            self.landed()
-            self._services.committed(unit)
-        return is_committed
+        while self.is_trusted(anyio.current_time()):
+            is_committed = await transaction.commit(unit)
+            if is_committed is not None:
+                if is_committed:
+                    self.landed()
+                    self._services.committed(unit)
+                return is_committed
+            await anyio.sleep(_LOCKED_PAUSE)
+        raise NotTrusted
 
     def _lose(self, row: Row) -> NoReturn:
         self._held.end(Ending.CANCELLED if row.status is Status.CANCELLED else Ending.LOST)
@@ -367,16 +387,6 @@ class Run:
         if not self._held.is_trusted(anyio.current_time()):
             self._held.end(Ending.LOST)
             raise _Gone
-
-
-def _public_error(text: str) -> str:
-    """Return a row's error as the parent's handlers see it: the failure, or what the `fail` step returned."""
-    error = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-    return bytes(error.get("failure") or error.get("value") or b"null").decode()
-
-
-def _json(value: str) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def _missing() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,9 @@ from stepwell.storage import Storage
 from tests.engine.faulty import Faulty
 from tests.engine.flows import check_all
 from tests.support.storages import StorageFactory
+
+if TYPE_CHECKING:  # it needs the driver
+    from tests.engine.orders import Orders
 
 
 @pytest.fixture
@@ -24,3 +28,13 @@ async def store(storage_factory: StorageFactory) -> AsyncIterator[Storage]:
 def faulty(store: Storage) -> Faulty:
     """The test's storage, for an engine that is to meet faults."""
     return Faulty(store)
+
+
+@pytest.fixture
+async def orders(anyio_backend: object, postgres_database: str) -> AsyncIterator[Orders]:
+    """A database with a table of the user's, in which, after the test, every execution must be sound."""
+    from tests.engine.orders import open_orders  # noqa: PLC0415 (the driver is only needed here)
+
+    async with open_orders(postgres_database) as opened:
+        yield opened
+        await check_all(await opened.storage())

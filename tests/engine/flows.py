@@ -61,7 +61,11 @@ def line(
 
 
 def gated(
-    *, timeout: float | None = None, before: Callable[[Ctx], Awaitable[Any]] | None = None, name: str = "gated"
+    *,
+    timeout: float | None = None,
+    before: Callable[[Ctx], Awaitable[Any]] | None = None,
+    name: str = "gated",
+    transactional: bool = False,
 ) -> Workflow[int, Any]:
     """Return a workflow that waits at `gate` for a word, and ends with it or, after the timeout, with `late`."""
 
@@ -85,7 +89,7 @@ def gated(
     edges: list[Any] = [gate.to(routes) if timeout is None else gate.to(routes, timeout=late)]
     start: Any = gate
     if before is not None:
-        start = activity(before)
+        start = activity(transactional=transactional)(before)
         edges.insert(0, start.then(gate))
     return Workflow[int, Any](name, version="1", start=start, edges=edges)
 

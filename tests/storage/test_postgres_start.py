@@ -19,7 +19,7 @@ from tests.support.not_postgres import closed_port
 from tests.support.postgres import Server
 from tests.support.postgres.by_hand import execute, fetch, role
 from tests.support.postgres.flow import once
-from tests.support.processes import run_script
+from tests.support.processes import ENVIRONMENT, run_script
 from tests.support.virtual_time import Backend
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_time]
@@ -113,7 +113,7 @@ class TestManyAtOnce:
 
 
 def started(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
 
 def database_of(dsn: str) -> str:

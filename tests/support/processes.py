@@ -27,6 +27,13 @@ LINE: Final = 1_000_000
 REAPING: Final = 10.0
 
 
+ENVIRONMENT: Final = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")))),
+}
+"""In which scripts find the helpers of these tests, as the tests themselves do."""
+
+
 class ChildDisappointed(AssertionError):
     """Raised when a child ended, or stayed silent, where the test needed something else."""
 
@@ -103,7 +110,7 @@ async def run_script(
             stdin=PIPE,
             stdout=PIPE,
             stderr=errors,
-            env={**os.environ, **(environment or {})},
+            env={**ENVIRONMENT, **(environment or {})},
         )
         child = Child(process, errors)
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, assert_type
 
-from stepwell import Engine, Handle
+import asyncpg
+
+from stepwell import Context, Engine, Handle, activity
 from tests.typing.clean_refund import approval, refund
 from tests.typing.domain import Approval, Receipt, RefundRequest
 
@@ -16,6 +18,23 @@ async def typed(engine: Engine) -> None:
     assert_type(await handle.result(), Receipt)
     await handle.signal(approval, Approval(True), signal_id="s-1")
     await engine.signal("refund:o-1", approval, Approval(True))
+
+
+async def within(engine: Engine, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    handle = await engine.start(refund, RefundRequest("o-1", 80), connection=connection)
+    assert_type(handle, Handle[Receipt])
+    await engine.signal("refund:o-1", approval, Approval(True), connection=connection)
+    await engine.signal("refund:o-1", "approval", connection=connection)
+
+
+@activity(transactional=True)
+async def book(ctx: Context[RefundRequest]) -> Receipt:
+    await ctx.connection.execute("INSERT INTO receipts VALUES ($1)", ctx.execution_id)
+    return Receipt(ctx.execution_id)
+
+
+def booked(ctx: Context[RefundRequest]) -> None:
+    assert_type(ctx.output(book), Receipt)
 
 
 async def by_name(engine: Engine) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepwell import Engine, Handle
+from stepwell import Engine, Handle, activity
 from tests.typing.clean_refund import approval, pay, refund
 from tests.typing.domain import Approval, Order, Other, Receipt, RefundRequest
 
@@ -13,6 +13,13 @@ async def starts(engine: Engine) -> None:
     await engine.start(refund)  # E: no input
     await engine.start(refund, RefundRequest("o-1", 80), delay="5m")  # E: a delay is seconds or a timedelta
     await engine.start(refund, RefundRequest("o-1", 80), key="o-1")  # E: misspelt option
+
+
+async def within(engine: Engine, connection: object) -> None:
+    await engine.start(refund, Other(1), connection=connection)  # E: wrong workflow input
+    await engine.signal("refund:o-1", approval, "yes", connection=connection)  # E: wrong signal payload
+    await engine.start(refund, RefundRequest("o-1", 80), transaction=connection)  # E: misspelt option
+    activity(transactional="yes")  # E: transactional is a bool
 
 
 async def results(handle: Handle[Receipt]) -> None:

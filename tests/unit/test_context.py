@@ -190,3 +190,13 @@ def test_an_outcome_is_a_value() -> None:
     assert Outcome("succeeded", Order(1), id="e/s") == Outcome[Order]("succeeded", Order(1), id="e/s")
     with pytest.raises(AttributeError):
         Outcome("failed").status = "succeeded"  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_connection_is_the_one_that_was_given() -> None:
+    connection = object()
+    assert Context("o-1", connection=connection).connection is connection
+
+
+def test_without_a_connection_the_context_says_how_a_step_gets_one() -> None:
+    with pytest.raises(RuntimeError, match=r"step 'pay' has no connection: make it @activity\(transactional=True\)"):
+        _ = Context("o-1", step="pay").connection

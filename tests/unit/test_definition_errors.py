@@ -214,6 +214,25 @@ def test_a_bad_bound_is_refused(max_visits: Any) -> None:
     assert [problem.code for problem in one_step(activity(max_visits=max_visits))] == ["bad-max-visits"]
 
 
+@pytest.mark.parametrize("transactional", [1, "yes", None])
+def test_what_is_transactional_is_so_or_not(transactional: Any) -> None:
+    (problem,) = one_step(activity(transactional=transactional))
+    assert problem.code == "bad-transactional"
+    assert "must be True or False" in problem.message
+
+
+def test_a_transactional_activity_must_not_run_in_a_thread() -> None:
+    def blocking(ctx: Ctx) -> None: ...
+
+    (problem,) = one_step(activity(transactional=True), blocking)
+    assert problem.code == "bad-transactional"
+    assert "takes an `async def`" in problem.message
+
+
+def test_a_transactional_activity_that_is_no_handler_has_that_problem_alone() -> None:
+    assert [problem.code for problem in one_step(activity(transactional=True), 42)] == ["bad-handler"]
+
+
 def test_everything_wrong_with_one_step_is_told() -> None:
     told = one_step(activity(name="no good", retry=0, timeout=0, max_visits=0, label=lenient(1)), lenient(None))
     assert {problem.code for problem in told} == {

@@ -48,7 +48,10 @@ def make(
         problems.append(("bad-handler", unfit))
     if timeout is DEFAULT and kind is Wait:
         problems.append(("bad-timeout", "a wait has no default timeout; pass how long to wait, or None for ever"))
-    if own.get("transactional") not in (None, False) and not is_async(function):
+    transactional = own.get("transactional", False)
+    if not isinstance(transactional, bool):
+        problems.append(("bad-transactional", f"transactional must be True or False, not {quoted(transactional)}"))
+    elif transactional and unfit is None and not is_async(function):
         problems.append(
             ("bad-transactional", "transactional=True takes an `async def`: no connection can go to a thread")
         )

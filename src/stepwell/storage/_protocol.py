@@ -50,6 +50,8 @@ class Renewal(Struct, frozen=True, gc=False):
 
     lost: tuple[Lease, ...] = ()
     unknown: tuple[Lease, ...] = ()
+    locked: tuple[Lease, ...] = ()
+    """those that are the worker's still, but that could not be moved: somebody else holds their rows for long"""
 
 
 class Lifeline(Protocol):

@@ -17,9 +17,9 @@ __all__ = ["CallersTransaction", "StepTransaction", "TransactionLost", "Transact
 
 
 class TransactionRefused(StepwellError):
-    """Raised when the database refused to commit what a step did: a constraint, or an error that the step swallowed.
+    """Raised when a step's transaction can't be committed: a constraint doesn't hold, say, or an error was swallowed.
 
-    Nothing of it was written.
+    Nothing of it was written, but for what the step has committed itself.
     """
 
 
@@ -35,7 +35,7 @@ class CallersTransaction(Protocol):
         ...
 
     async def commit(self, unit: Unit, /) -> bool:
-        """Write *unit* into the transaction; False if a guard doesn't hold. Raises StorageError."""
+        """Write *unit* into the transaction, or nothing and return False if a guard fails. Raises StorageError."""
         ...
 
 
@@ -47,10 +47,22 @@ class StepTransaction(Protocol):
         """What the step is given to write its own rows with."""
         ...
 
-    async def commit(self, unit: Unit, /) -> bool:
-        """Write *unit* and commit the transaction with it; False, and all is open still, if a guard doesn't hold.
+    def is_lost(self, error: BaseException | None, /) -> bool:
+        """Tell whether the transaction is gone through no fault of the step's, which has raised *error*."""
+        ...
 
-        Raises TransactionRefused, TransactionLost, and StorageError where it may be committed or not.
+    async def load(self, id: str, /) -> Stored | None:
+        """Return the execution as this transaction sees it; after a commit of unknown outcome, once that is over.
+
+        Raises TransactionLost, and StorageError.
+        """
+        ...
+
+    async def commit(self, unit: Unit, /) -> bool | None:
+        """Write *unit* and commit the transaction with it; what was begun can't be cancelled.
+
+        All is open still where it returns False, since a guard doesn't hold, or None, since somebody else has locked a
+        row. Raises TransactionRefused, TransactionLost, and StorageError where it may be committed or not.
         """
         ...
 
@@ -64,7 +76,7 @@ class TransactionalStorage(Protocol):
         ...
 
     def within(self, connection: Any, /) -> CallersTransaction:
-        """Return the transaction that is open on *connection*. Raises StorageError where there is none."""
+        """Return the transaction that is open on *connection*. Raises InvalidArgument where there is none."""
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[StepTransaction]:

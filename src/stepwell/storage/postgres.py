@@ -232,7 +232,7 @@ class PostgresStorage:
             done = await opened.database.unit(commit_parts, self._sql, [units[place] for place in others], self._now())
             for place, result in zip(others, done, strict=True):
                 results[place] = result
-        if any(map(_concerns_others, units, results)):
+        if any(_concerns_others(unit, result=result) for unit, result in zip(units, results, strict=True)):
             opened.listener.send()
         return results
 
@@ -264,9 +264,11 @@ class PostgresStorage:
                 return await database.unit(
                     partial(_claim.renew, lease=lease, now=self._now()), self._sql, worker, leases
                 )
-            except _claim.Locked:  # by a commit, most likely, which takes no time
+            except _claim.Locked as error:  # by a commit, most likely, which takes no time
                 if attempt == _RENEWAL_TRIES:
-                    raise
+                    return (
+                        error.renewal
+                    )  # the others go on: it may be a transaction of the user's, which takes its time
             await anyio.sleep(_RENEWAL_PAUSE)
         raise AssertionError("unreachable")
 
@@ -315,14 +317,18 @@ class PostgresStorage:
         return "asyncpg connections live in an asyncio loop, and this program runs on another one"
 
     def within(self, connection: Any, /) -> PostgresCallersTransaction:
-        """Return the transaction that is open on *connection*. Raises StorageError where there is none."""
+        """Return the transaction that is open on *connection*. Raises InvalidArgument where there is none."""
         return PostgresCallersTransaction(
             self._open().database, self._sql, connection, now=self._now, channel=self._channel
         )
 
     def transaction(self) -> AbstractAsyncContextManager[PostgresStepTransaction]:
         """Open a transaction for a step; left without a commit, it is rolled back. Raises StorageError."""
-        return step_transaction(self._open().steps, self._sql, self._now)
+        return step_transaction(self._open().steps, self._sql, self._now, self._tell_others)
+
+    def _tell_others(self, unit: Unit) -> None:
+        if _concerns_others(unit, result=True):
+            self._open().listener.send()
 
     async def _unit(self, work: Callable[..., Awaitable[T]], *args: Any) -> T:
         opened = self._open()
@@ -343,7 +349,7 @@ class PostgresStorage:
         return self._opened
 
 
-def _concerns_others(unit: Unit, result: bool | None) -> bool:  # noqa: FBT001 (what a commit gave)
+def _concerns_others(unit: Unit, *, result: bool | None) -> bool:
     """Tell whether another process may be waiting for it: not for a step that goes on under its lease."""
     if not result:
         return False

@@ -18,7 +18,12 @@ __all__ = ["Locked", "claim", "define", "renew"]
 
 
 class Locked(StorageError):
-    """Raised when a lease can't be renewed because somebody else has locked its row."""
+    """Raised when somebody else has locked rows of leases that are to be renewed; all others were."""
+
+    def __init__(self, renewal: Renewal) -> None:
+        first = renewal.locked[0].id
+        super().__init__(f"{len(renewal.locked)} leases could not be renewed, {first!r} first: their rows are locked")
+        self.renewal = renewal
 
 
 async def claim(
@@ -71,16 +76,17 @@ async def renew(
     moved: set[str] = set()
     if leases:
         ids, tokens = [one.id for one in leases], [one.token for one in leases]
-        found = await connection.fetch(sql.renew, now, worker, ids, tokens, microseconds(lease))
-        moved = {id for (id,) in found}
+        renewed = await connection.fetch(sql.renew, now, worker, ids, tokens, microseconds(lease))
+        moved = {id for (id,) in renewed}
     held = await _held(connection, sql, worker)
-    locked = [one.id for one in leases if one.id not in moved and one in held]
-    if locked:
-        raise Locked(f"{len(locked)} leases could not be renewed, {locked[0]!r} first: their rows are locked")
-    return Renewal(
-        lost=tuple(one for one in leases if one.id not in moved),
+    found = Renewal(
+        lost=tuple(one for one in leases if one.id not in moved and one not in held),
         unknown=tuple(sorted(held.difference(leases), key=_by_id)),
+        locked=tuple(one for one in leases if one.id not in moved and one in held),
     )
+    if found.locked:
+        raise Locked(found)
+    return found
 
 
 def _by_id(lease: Lease) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 from msgspec import UNSET, Struct, UnsetType
 
 from stepwell._model import Change, Entry, Unit
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from stepwell.storage._postgres._database import Connection
     from stepwell.storage._postgres._sql import Statements
 
-__all__ = ["commit_changes", "commit_parts", "is_one_change"]
+__all__ = ["Raced", "commit_changes", "commit_parts", "is_one_change"]
 
 
 class _Sent(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -108,8 +109,8 @@ def _sent(change: Change) -> _Sent:
     )
 
 
-class _Raced(Exception):  # not an error: somebody created what this was about to create
-    pass
+class Raced(Exception):  # not an error: the way out of a transaction that is to be begun again
+    """Somebody else has created meanwhile what was about to be created here."""
 
 
 async def commit_parts(
@@ -120,14 +121,14 @@ async def commit_parts(
         try:
             async with connection.transaction(isolation="read_committed"):
                 return await decide_and_write(connection, sql, units, now)
-        except _Raced:
+        except Raced:
             continue
 
 
 async def decide_and_write(
     connection: Connection, sql: Statements, units: Sequence[Unit], now: int | None
 ) -> list[bool | None]:
-    """Do it in the transaction that is open."""
+    """Do it in the transaction that is open. Raises Raced, and then some of it may be written in there."""
     ids = [id for unit in units for id in ids_of(unit)]
     sent = [signal for unit in units for signal in signals_of(unit)]
     standings = {
@@ -147,11 +148,16 @@ async def decide_and_write(
 
 async def _write(connection: Connection, sql: Statements, plan: Plan) -> None:
     new, rows = plan.created, plan.changed
-    written: Any = await connection.fetchrow(
-        sql.write, json(new), json(rows), json(plan.lines), json(plan.signals), json(plan.marks)
-    )
+    try:
+        written: Any = await connection.fetchrow(
+            sql.write, json(new), json(rows), json(plan.lines), json(plan.signals), json(plan.marks)
+        )
+    except asyncpg.UniqueViolationError as error:  # of the journal, if that is looked at first
+        if not new:
+            raise
+        raise Raced from error
     if written["created"] != len(new):
-        raise _Raced
+        raise Raced
     if written["changed"] != len(rows):
         msg = f"{written['changed']} rows were written, {len(rows)} were locked: another program writes to these tables"
         raise StorageError(msg)

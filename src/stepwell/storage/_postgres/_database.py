@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import anyio
@@ -20,6 +20,7 @@ import asyncpg
 from anyio import CancelScope
 
 from stepwell.storage._postgres._errors import AGAIN, DRIVER, DatabaseAway, meant
+from stepwell.storage._postgres._users_connection import CLEAN, UsersConnection
 from stepwell.storage._protocol import StorageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Database:
     def __init__(self, address: Address, *, connections: int, pooler: bool, is_for_users: bool = False) -> None:
         """Open up to *connections*; behind a *pooler*, prepare no statements and set nothing for the session.
 
-        Statements of *users* are planned as the server plans any.
+        Those *for users* are planned for as the server plans any statement, and cleaned before somebody else gets them.
         """
         self.address = address
         self._connections = connections
@@ -67,6 +68,9 @@ class Database:
             "statement_cache_size": 0 if pooler else 200,
             "server_settings": {"application_name": "stepwell"} if pooler or is_for_users else _PLANS,
         }
+        if is_for_users:
+            self._options["connection_class"] = UsersConnection
+        self._reset = _clean if is_for_users and not pooler else _keep_as_it_is
         self._pool: asyncpg.Pool[Any] | None = None
 
     async def open(self, *, connects: bool = True) -> None:
@@ -77,7 +81,7 @@ class Database:
                 min_size=0,
                 max_size=self._connections,
                 max_inactive_connection_lifetime=0,
-                reset=_keep_as_it_is,
+                reset=self._reset,
                 **self._options,
             )
             if connects:
@@ -160,10 +164,13 @@ class Database:
 
 
 async def _release(pool: asyncpg.Pool[Any], connection: Any) -> None:
-    with anyio.move_on_after(_RELEASE_LIMIT, shield=True) as limit:
-        await pool.release(connection)
+    with anyio.move_on_after(_RELEASE_LIMIT, shield=True) as limit, suppress(*DRIVER):
+        if getattr(connection, "is_altered", False):  # what was cut has gone back already
+            await connection.close()
+        await pool.release(connection)  # where that fails, it cuts the connection
     if limit.cancelled_caught:
-        connection.terminate()
+        with suppress(asyncpg.InterfaceError):  # it may be released all the same
+            connection.terminate()
 
 
 async def _answers(connection: Connection) -> None:
@@ -172,3 +179,7 @@ async def _answers(connection: Connection) -> None:
 
 async def _keep_as_it_is(_: asyncpg.Connection[Any]) -> None:
     """Reset nothing: no statement here leaves anything behind, and the default costs a round trip for each unit."""
+
+
+async def _clean(connection: asyncpg.Connection[Any]) -> None:
+    await connection.execute(CLEAN)

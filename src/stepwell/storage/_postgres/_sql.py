@@ -1,6 +1,7 @@
 """The SQL of one schema: constant texts in which the name of the schema is put once, when the storage is made.
 
-No value ever becomes part of a text; they go as parameters, a whole batch in one of JSON. `clock` is the time that a
+No value ever becomes part of a text; they go as parameters, a whole batch in one of JSON: as text, since on a
+connection of the user's a codec for JSON may be set. `clock` is the time that a
 statement lives in: the storage's own clock if it was given one, else when the server began the statement. It must be a
 constant for the planner; `clock_timestamp()` isn't, and could not bound the index.
 """
@@ -24,7 +25,7 @@ _SENT: Final = """
     settings AS MATERIALIZED (SELECT set_config('lock_timeout', '2s', true) AS lock_timeout),
     sent AS MATERIALIZED (
         SELECT clock.now, t.*
-          FROM settings, clock, json_to_recordset($2::json) AS t(
+          FROM settings, clock, json_to_recordset($2::text::json) AS t(
                id text, expects integer, change text, workflow text, version text, status text, step text,
                visit integer, attempt integer, revision integer, token integer, pausing boolean, worker text,
                moves boolean, due_after bigint, due_at bigint, times boolean, timer_after bigint, timer_at bigint,
@@ -176,7 +177,7 @@ class Statements:
                created_at, updated_at, ended_at, worker, parent, tags, metadata, output, error, input)
         SELECT id, workflow, version, status, step, visit, attempt, revision, token, signals, pausing, due_at, timer_at,
                updated_at, updated_at, ended_at, worker, parent, tags, metadata, output::json, error::json, input::json
-          FROM json_to_recordset($1::json) AS t(
+          FROM json_to_recordset($1::text::json) AS t(
                id text, workflow text, version text, status text, step text, visit integer, attempt integer,
                revision integer, token integer, signals integer, pausing boolean, due_at bigint, timer_at bigint,
                updated_at bigint, ended_at bigint, worker text, parent text, tags jsonb, metadata jsonb, output text,
@@ -190,7 +191,7 @@ class Statements:
                token = t.token, signals = t.signals, worker = t.worker, pausing = t.pausing, due_at = t.due_at,
                timer_at = t.timer_at, output = t.output::json, error = t.error::json, updated_at = t.updated_at,
                ended_at = t.ended_at
-          FROM json_to_recordset($2::json) AS t(
+          FROM json_to_recordset($2::text::json) AS t(
                id text, status text, step text, visit integer, attempt integer, revision integer, token integer,
                signals integer, pausing boolean, due_at bigint, timer_at bigint, updated_at bigint, ended_at bigint,
                worker text, output text, error text)
@@ -200,16 +201,16 @@ class Statements:
         INSERT INTO {{s}}.journal ({_JOURNAL_COLUMNS})
         SELECT t.execution_id, t.seq, t.visit, t.attempt, t.token, t.at, t.kind, t.change, t.step, t.worker, t.route,
                t.ref, t.payload::json
-          FROM json_to_recordset($3::json) AS t(
+          FROM json_to_recordset($3::text::json) AS t(
                execution_id text, seq integer, at bigint, change text, {_ENTRY})),
     laid AS (
         INSERT INTO {{s}}.signals (execution_id, id, position, at, step, state, payload)
         SELECT execution_id, id, "position", at, step, '{SignalState.PENDING.value}', payload::json
-          FROM json_to_recordset($4::json) AS t(
+          FROM json_to_recordset($4::text::json) AS t(
                execution_id text, id text, "position" integer, at bigint, step text, payload text)),
     marked AS (
         UPDATE {{s}}.signals g SET state = t.state
-          FROM json_to_recordset($5::json) AS t(execution_id text, id text, state text)
+          FROM json_to_recordset($5::text::json) AS t(execution_id text, id text, state text)
          WHERE g.execution_id = t.execution_id AND g.id = t.id)
     SELECT (SELECT count(*) FROM created) AS created, (SELECT count(*) FROM changed) AS changed
 """)
@@ -293,6 +294,11 @@ class Statements:
     WITH {_CLOCK}
     SELECT clock.now AS now, {_ROW}, {_LINES}, {_SIGNALS} FROM clock, {{s}}.executions e WHERE e.id = $2
 """)
+
+    @cached_property
+    def let_go(self) -> str:
+        """Fail as long as somebody else holds the row of an execution. $1 id."""
+        return self._in_schema("SELECT FROM {s}.executions WHERE id = $1 FOR NO KEY UPDATE NOWAIT")
 
     @cached_property
     def journal(self) -> str:
