@@ -127,8 +127,15 @@ def imports(session: nox.Session) -> None:
 @nox.session(python=NEWEST)
 def bench(session: nox.Session) -> None:
     """Measure on this machine; `nox -s bench -- --quick` only sees that it works. See benchmarks/README.md."""
-    session.install(".[all]")
+    session.install(".[all]", *groups("bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def bench_peers(session: nox.Session) -> None:
+    """Measure beside others who do the same, which are installed for that."""
+    session.install(".[all]", *groups("peers"))
+    session.run("python", "-m", "benchmarks", "peers", *session.posargs)
 
 
 @nox.session(python=NEWEST)

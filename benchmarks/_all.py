@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from benchmarks import backlog, cpu, latency, memory, starts, throughput
+from benchmarks import (
+    backlog,
+    cpu,
+    latency,
+    memory,
+    peers,
+    postgres,
+    postgres_backlog,
+    postgres_bloat,
+    postgres_latency,
+    postgres_wal,
+    starts,
+    throughput,
+)
 from benchmarks._plan import Benchmark
 
 __all__ = ["BENCHMARKS"]
@@ -18,5 +31,11 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
         backlog.BENCHMARK,
         cpu.BENCHMARK,
         memory.BENCHMARK,
+        postgres.BENCHMARK,
+        postgres_latency.BENCHMARK,
+        postgres_backlog.BENCHMARK,
+        postgres_bloat.BENCHMARK,
+        postgres_wal.BENCHMARK,
+        peers.BENCHMARK,
     )
 }

@@ -6,7 +6,9 @@ import argparse
 import json
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -14,14 +16,15 @@ from typing import Any, Final
 
 from benchmarks._all import BENCHMARKS
 from benchmarks._machine import NoRealDisk, describe, real_disk
-from benchmarks._plan import Scale
+from benchmarks._plan import Benchmark, Scale
+from benchmarks._postgres import NoPostgres, served
 from benchmarks._report import as_json, table
 from benchmarks._rounds import ProgramFailed, run_rounds
 
 __all__ = ["main"]
 
 _FULL: Final = Scale(executions=10_000, rounds=5)
-_QUICK: Final = Scale(executions=200, rounds=1)
+_QUICK: Final = Scale(executions=200, rounds=1, hold=2.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.quick:
         _tell("--quick only shows that everything works: its figures mean nothing")
     try:
-        report = _run(asked.names or list(BENCHMARKS), _scale(asked))
-    except (NoRealDisk, ProgramFailed) as error:
+        report = _run(asked.names, _scale(asked))
+    except (NoRealDisk, NoPostgres, ProgramFailed) as error:
         _tell(f"benchmarks: {error}")
         return 1
     except KeyboardInterrupt:
@@ -58,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="only see that everything works; the figures mean nothing")
     parser.add_argument("--rounds", type=_positive, metavar="N", help=f"rounds of each program ({_FULL.rounds})")
     parser.add_argument("--executions", type=_positive, metavar="N", help=f"for each figure ({_FULL.executions})")
+    parser.add_argument(
+        "--hold",
+        type=_positive,
+        metavar="S",
+        help=f"seconds for which a transaction is held ({_FULL.hold:g}; postgres-bloat)",
+    )
     parser.add_argument("--profile", action="store_true", help="tell where the processor time goes (cpu)")
     parser.add_argument("--json", type=_writable, metavar="FILE", help="write the report there, not to standard output")
     return parser
@@ -85,24 +94,36 @@ def _scale(asked: argparse.Namespace) -> Scale:
         executions=asked.executions or default.executions,
         rounds=asked.rounds or default.rounds,
         is_profiled=asked.profile,
+        hold=asked.hold or default.hold,
     )
 
 
-def _run(names: Sequence[str], scale: Scale) -> dict[str, Any]:
+def _run(asked: Sequence[str], scale: Scale) -> dict[str, Any]:
     disk = real_disk()
-    report: dict[str, Any] = {
-        **describe(disk),
-        "executions": scale.executions,
-        "rounds": scale.rounds,
-        "benchmarks": {},
-    }
-    with TemporaryDirectory(prefix="stepwell-benchmarks-", dir=disk.folder) as folder:
-        for name in dict.fromkeys(names):
-            benchmark = BENCHMARKS[name]
-            samples = run_rounds(benchmark, scale, Path(folder), told=_tell)
-            report["benchmarks"][name] = as_json(benchmark, samples)
-            _tell(f"{table(f'{name}: {benchmark.title}', benchmark.figures(samples))}\n{benchmark.notes(samples)}")
+    tempfile.tempdir = str(disk.folder)  # a server of our own lies there, too
+    names = list(dict.fromkeys(asked)) or [name for name, one in BENCHMARKS.items() if one.is_default]
+    report: dict[str, Any] = {**describe(disk), "executions": scale.executions, "rounds": scale.rounds}
+    with ExitStack() as stack:
+        if any(BENCHMARKS[name].on_postgres for name in names):
+            try:
+                report["postgres"] = stack.enter_context(served())
+            except NoPostgres as error:
+                if asked:
+                    raise
+                _tell(f"no benchmark runs on Postgres: {error}")
+                names = [name for name in names if not BENCHMARKS[name].on_postgres]
+            else:
+                _tell(f"Postgres: {json.dumps(report['postgres'])}")
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="stepwell-benchmarks-", dir=disk.folder)))
+        report["benchmarks"] = {name: _measured(BENCHMARKS[name], scale, folder) for name in names}
     return report
+
+
+def _measured(benchmark: Benchmark, scale: Scale, folder: Path) -> dict[str, Any]:
+    samples = run_rounds(benchmark, scale, folder, told=_tell)
+    title = f"{benchmark.name}: {benchmark.title}"
+    _tell(f"{table(title, benchmark.figures(samples))}\n{benchmark.notes(samples)}")
+    return as_json(benchmark, samples)
 
 
 def _tell(text: str) -> None:

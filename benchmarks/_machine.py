@@ -16,11 +16,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Disk", "NoRealDisk", "describe", "disk_of", "real_disk"]
+__all__ = ["Disk", "NoRealDisk", "describe", "disk_of", "is_in_memory", "real_disk"]
 
 _IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 _MOUNTS: Final = Path("/proc/self/mountinfo")
-_PACKAGES: Final = ("stepwell", "anyio", "trio", "msgspec", "sqlite-anyio")
+_PACKAGES: Final = ("stepwell", "anyio", "trio", "msgspec", "sqlite-anyio", "asyncpg", "dbos")
 
 
 class NoRealDisk(Exception):
@@ -47,10 +47,15 @@ def real_disk(candidates: Iterable[Path] | None = None) -> Disk:
         if not os.access(folder, os.W_OK):
             continue
         disk = disk_of(folder)
-        if disk.file_system not in _IN_MEMORY:
+        if not is_in_memory(disk):
             return disk
         tried.append(str(folder))
     raise NoRealDisk(f"{', '.join(tried)} lie in memory; set TMPDIR to a folder on a disk")
+
+
+def is_in_memory(disk: Disk) -> bool:
+    """Tell whether a commit there waits for nothing."""
+    return disk.file_system in _IN_MEMORY
 
 
 def disk_of(folder: Path, mounts: Path = _MOUNTS) -> Disk:

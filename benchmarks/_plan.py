@@ -37,12 +37,13 @@ class Scale:
     """How much is run.
 
     *executions* stand behind each figure of throughput, in all rounds together; what the other benchmarks make of the
-    number stands in each of them.
+    number stands in each of them. *hold* says how many seconds an old transaction is held open, where one is.
     """
 
     executions: int
     rounds: int
     is_profiled: bool = False
+    hold: float = 60.0
 
     @property
     def per_round(self) -> int:
@@ -153,7 +154,8 @@ class Benchmark:
 
     *variants* gives the programs of one round in their order; *measure* is one of them, run in a process of its own
     with a folder of its own; *figures* makes of all answers what is told, *details* what stands besides in the JSON,
-    and *notes* what stands below the table. All rounds together take at most *budget* (seconds).
+    and *notes* what stands below the table. All rounds together take at most *budget* (seconds). Those *on_postgres*
+    need a server; those that aren't *is_default* only run if they are asked for.
     """
 
     name: str
@@ -164,3 +166,5 @@ class Benchmark:
     budget: float
     details: Callable[[Samples], Mapping[str, Any]] = field(default=_no_details)
     notes: Callable[[Samples], str] = field(default=_no_notes)
+    on_postgres: bool = False
+    is_default: bool = True

@@ -64,6 +64,20 @@ class Population:
             await self._add("due", ready)
         self._size = size
 
+    async def add_due(self, amount: int) -> None:
+        """Add executions that are due."""
+        await self._add("due", amount)
+
+    async def find_nothing(self) -> Spent:
+        """Claim where nothing is due; return what that took."""
+        watch = Stopwatch()
+        claims = await self._storage.claim(_WORKER, [(_WORKFLOW, _VERSION)], limit=1, lease=_LEASE)
+        spent = watch.read()
+        if claims.claimed:
+            msg = "something was due"
+            raise AssertionError(msg)
+        return spent
+
     async def claim(self, limit: int) -> tuple[Spent, list[Stored]]:
         """Claim so many; return what the claim took, and what came."""
         watch = Stopwatch()
@@ -90,6 +104,11 @@ class Population:
 
     async def replace(self, rows: Sequence[Row]) -> None:
         """End executions that were claimed, and let as many new ones take their places."""
+        await self.end(rows)
+        await self._add("due", len(rows))
+
+    async def end(self, rows: Sequence[Row]) -> None:
+        """End executions that were claimed."""
         ended = [
             Change(
                 id=self._name("change"),
@@ -102,7 +121,6 @@ class Population:
             for row in rows
         ]
         _expect(await self._storage.commit([(change,) for change in ended]))
-        await self._add("due", len(rows))
 
     async def _add(self, state: State, amount: int) -> None:
         for start in range(0, amount, _TOGETHER):

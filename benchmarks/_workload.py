@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import anyio
 
@@ -18,6 +18,7 @@ __all__ = [
     "HANDLERS",
     "STEPS",
     "STORAGES",
+    "Counts",
     "Order",
     "Spent",
     "Stopwatch",
@@ -79,6 +80,14 @@ def warm_up(amount: int) -> int:
     return amount // 10 + 20
 
 
+class Counts(Protocol):
+    """Hears of each execution whose last step has run."""
+
+    def count(self, id: str, /) -> None:
+        """Count one."""
+        ...
+
+
 class Tally:
     """Counts the executions that reach their end, so that waiting for thousands costs one event."""
 
@@ -92,7 +101,7 @@ class Tally:
         self._left = amount
         self._all = anyio.Event()
 
-    def count(self, id: str) -> None:
+    def count(self, id: str, /) -> None:
         """Count one whose last step has run."""
         self._left -= 1
         if self._left == 0:
@@ -105,7 +114,7 @@ class Tally:
         return self._last
 
 
-def order_workflow(tally: Tally) -> Workflow[Order, Receipt]:
+def order_workflow(tally: Counts) -> Workflow[Order, Receipt]:
     """Return the workflow; *tally* counts the executions that reach its end."""
     first, second, third = (activity(handler) for handler in HANDLERS)
 

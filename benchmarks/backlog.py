@@ -17,7 +17,7 @@ from benchmarks._plan import BACKENDS, Benchmark, Figure, Measured, Samples, Sca
 from benchmarks._population import STATES, Population
 from benchmarks._workload import STORAGES, Spent, opened, run
 
-__all__ = ["BENCHMARK"]
+__all__ = ["BENCHMARK", "use"]
 
 _MANY: Final = 100
 """executions in a large claim, where there are as many"""
@@ -59,17 +59,16 @@ async def _run(settings: Settings, folder: Path) -> Measured:
         for place, size in enumerate(settings["sizes"]):
             await population.grow(size, ready=settings["many"])
             if not place:
-                await _use(population, settings)  # the first calls of a process take longer
-            for call, spent in (await _use(population, settings)).items():
+                await use(population, settings["many"], settings["calls"])  # the first calls of a process take longer
+            for call, spent in (await use(population, settings["many"], settings["calls"])).items():
                 measured[f"{place} {call} ms"] = statistics.median(one.wall for one in spent) * 1e3
                 measured[f"{place} {call} CPU µs"] = statistics.median(one.cpu for one in spent) * 1e6
     return measured
 
 
-async def _use(population: Population, settings: Settings) -> dict[str, list[Spent]]:
+async def use(population: Population, many: int, calls: int) -> dict[str, list[Spent]]:
     """Claim and commit some, leave as many behind as there were, and return what each call took."""
     spent: defaultdict[str, list[Spent]] = defaultdict(list)
-    many, calls = settings["many"], settings["calls"]
     for _ in range(calls):
         claim, claimed = await population.claim(1)
         step, after = await population.step(claimed[0].row)
