@@ -42,7 +42,8 @@ async def claim(
     if limit and capabilities:
         names, versions = [name for name, _ in capabilities], [version for _, version in capabilities]
         found = await connection.fetch(sql.claim, now, names, versions, limit, worker, microseconds(lease))
-        claimed = tuple(stored(record, _claimed(record)) for record in found)
+        leased = [stored(record, _claimed(record)) for record in found]
+        claimed = tuple([one if _is_whole(one) else await _whole(connection, sql, one, now) for one in leased])
     still_held = await _held(connection, sql, worker) if held else frozenset[Lease]()
     return Claims(claimed, tuple(one for one in held if one not in still_held))
 
@@ -60,6 +61,24 @@ def _claimed(record: Any) -> Entry:
         seq=record["revision"],
         at=record["updated_at"],
     )
+
+
+def _is_whole(claimed: Stored) -> bool:
+    return len(claimed.journal) == claimed.row.revision and len(claimed.signals) == claimed.row.signals
+
+
+async def _whole(connection: Connection, sql: Statements, claimed: Stored, now: int | None) -> Stored:
+    """Return what was claimed with all of its journal and its signals.
+
+    A row that somebody changed while the claim's statement ran is claimed as it has become; but entries and signals are
+    read as they were when the statement began, so that those of the change are missing.
+    """
+    record = await connection.fetchrow(sql.load, now, claimed.row.id)
+    if record is None:  # its lease is lost already, and the journal says nothing that could still be committed
+        return claimed
+    read = stored(record)
+    row = claimed.row
+    return Stored(row, read.journal[: row.revision], read.signals[: row.signals], claimed.now)
 
 
 async def _held(connection: Connection, sql: Statements, worker: str) -> frozenset[Lease]:
