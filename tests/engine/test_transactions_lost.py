@@ -217,9 +217,9 @@ async def test_a_commit_that_was_begun_survives_the_end_of_its_worker(
         await commit()
 
     engine = await orders.engine(flow := booking(work))
+    handle = await engine.start(flow, 7)
     async with around_commit(monkeypatch, around), anyio.create_task_group() as tasks:
         await tasks.start(engine.run_worker)
-        handle = await engine.start(flow, 7)
         await committing.reached()
         tasks.cancel_scope.cancel()
         stopped.set()
