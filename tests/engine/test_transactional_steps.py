@@ -272,10 +272,10 @@ async def test_who_waits_in_another_process_hears_of_the_end_without_a_poll(orde
 
     flow = booking(work)
     runs, asks = await orders.engine(flow), await orders.engine(flow)
+    heard: list[float] = []
     async with runs.worker(poll_interval=HOUR_POLL), anyio.create_task_group() as tasks:
         handle = await asks.start(flow, 1)
         await gate.reached()
-        heard: list[float] = []
 
         async def wait() -> None:
             began = anyio.current_time()

@@ -46,6 +46,10 @@ async def around_commit(monkeypatch: pytest.MonkeyPatch, around: Around) -> Asyn
         yield
 
 
+def leave_it(_: PostgresStepTransaction) -> None:
+    """Take the place of what cuts a connection off."""
+
+
 async def kill(orders: Orders, connection: Any) -> None:
     await orders.execute("SELECT pg_terminate_backend($1, 5000)", connection.get_server_pid())
 
@@ -153,7 +157,7 @@ async def test_a_commit_that_the_server_is_still_at_is_waited_for(
             raise asyncpg.InterfaceError("cut")
 
         async with around_commit(monkeypatch, around):
-            monkeypatch.setattr(PostgresStepTransaction, "_cut_off", lambda _: None)
+            monkeypatch.setattr(PostgresStepTransaction, "_cut_off", leave_it)
             async with engine.worker():
                 assert await (await engine.start(flow, 1)).result(60) == 1
     assert (ran, await orders.rows()) == ([1], [1])
@@ -188,8 +192,8 @@ async def test_a_worker_that_is_drained_leaves_no_rows_and_another_runs_the_step
         return ctx.attempt
 
     engine = await orders.engine(flow := booking(work))
+    handle = await engine.start(flow, 1)
     async with engine.worker(grace=0):
-        handle = await engine.start(flow, 1)
         await gate.reached()
     assert await orders.rows() == []
     gate.open()
@@ -213,9 +217,9 @@ async def test_a_commit_that_was_begun_survives_the_end_of_its_worker(
         await commit()
 
     engine = await orders.engine(flow := booking(work))
+    handle = await engine.start(flow, 7)
     async with around_commit(monkeypatch, around), anyio.create_task_group() as tasks:
         await tasks.start(engine.run_worker)
-        handle = await engine.start(flow, 7)
         await committing.reached()
         tasks.cancel_scope.cancel()
         stopped.set()
