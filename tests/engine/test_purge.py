@@ -160,7 +160,6 @@ async def test_two_at_once_count_each_execution_once(storage_factory: StorageFac
             )
             rest = await first.purge(older_than=0)
             assert sum(counts) + rest == 1_000
-            assert all(counts)
             assert await ids(first) == []
 
 

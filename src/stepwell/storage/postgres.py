@@ -26,6 +26,7 @@ from stepwell.storage._postgres._address import Address, quoted_schema
 from stepwell.storage._postgres._commit import commit_changes, commit_parts, is_one_change
 from stepwell.storage._postgres._database import Connection, Database, DatabaseAway
 from stepwell.storage._postgres._find import select
+from stepwell.storage._postgres._horizon import Horizon
 from stepwell.storage._postgres._lifeline import PostgresLifeline
 from stepwell.storage._postgres._listener import Listener
 from stepwell.storage._postgres._purge import purge
@@ -64,6 +65,7 @@ class _Opened:
         self.renewals = renewals
         self.steps = steps
         self.listener = listener
+        self.horizon = Horizon()
         self.process = os.getpid()
 
     async def open_patiently(self, prepare: Prepare, wait: float) -> tuple[str, ...]:
@@ -250,7 +252,8 @@ class PostgresStorage:
         if limit < 0:
             msg = f"limit must be 0 or more, not {limit}"
             raise ValueError(msg)
-        ask = partial(_claim.claim, limit=limit, lease=lease, held=held, now=self._now())
+        horizon = self._open().horizon
+        ask = partial(_claim.claim, limit=limit, lease=lease, held=held, now=self._now(), horizon=horizon)
         return await self._unit(ask, self._sql, worker, capabilities)
 
     async def renew(self, worker: str, leases: Sequence[Lease], /, *, lease: float) -> Renewal:

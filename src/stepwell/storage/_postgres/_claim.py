@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stepwell._model import Definition, Entry, Kind, Stored
+from stepwell.storage._postgres._horizon import BEGINNING, Horizon
 from stepwell.storage._postgres._rows import stored
 from stepwell.storage._postgres._times import microseconds
 from stepwell.storage._protocol import Capability, Claims, Lease, Renewal, StorageError
@@ -36,12 +38,19 @@ async def claim(
     lease: float,
     held: Sequence[Lease],
     now: int | None,
+    horizon: Horizon,
 ) -> Claims:
     """Lease up to *limit* due executions to *worker*; tell which of *held* are lost."""
     claimed: tuple[Stored, ...] = ()
     if limit and capabilities:
         names, versions = [name for name, _ in capabilities], [version for _, version in capabilities]
-        found = await connection.fetch(sql.claim, now, names, versions, limit, worker, microseconds(lease))
+        since = horizon.begin()
+        ask = partial(connection.fetch, sql.claim, now, names, versions)
+        found = await ask(limit, worker, microseconds(lease), since)
+        if len(found) < limit and since != BEGINNING:
+            found = await ask(limit - len(found), worker, microseconds(lease), BEGINNING) + found
+        elif len(found) == limit:
+            horizon.is_full(found[0]["was_due_at"])
         leased = [stored(record, _claimed(record)) for record in found]
         claimed = tuple([one if _is_whole(one) else await _whole(connection, sql, one, now) for one in leased])
     still_held = await _held(connection, sql, worker) if held else frozenset[Lease]()

@@ -219,6 +219,7 @@ class Statements:
     def claim(self) -> str:
         """Lease due executions: $1 clock, $2 workflows and $3 versions, $4 limit, $5 worker, $6 lease in microseconds.
 
+        $7 is the time before which nobody needs to look (`_horizon`).
         One bounded range of the index for each pair, in order, whatever else is due; the first of each workflow comes
         before all others. `found` is the status before; `journal` ends before the claim's own entry.
         """
@@ -230,7 +231,7 @@ class Statements:
          CROSS JOIN LATERAL (
                SELECT e.id, e.workflow, e.status, e.due_at
                  FROM {{s}}.executions e
-                WHERE e.workflow = p.w AND e.version = p.v AND e.due_at <= clock.now
+                WHERE e.workflow = p.w AND e.version = p.v AND e.due_at <= clock.now AND e.due_at >= $7
                 ORDER BY e.due_at
                 LIMIT $4
                   FOR NO KEY UPDATE SKIP LOCKED) AS due),
@@ -253,7 +254,7 @@ class Statements:
         SELECT id, revision, visit, attempt, token, updated_at, '{Kind.CLAIMED.value}', '', step, worker, NULL, found,
                NULL
           FROM claimed)
-    SELECT e.found, clock.now AS now, {_ROW}, {_LINES}, {_SIGNALS}
+    SELECT e.found, e.was_due_at, clock.now AS now, {_ROW}, {_LINES}, {_SIGNALS}
       FROM claimed e, clock
      ORDER BY e.was_due_at, e.id
 """)
