@@ -49,9 +49,7 @@ _RENEWAL_PAUSE: Final = 0.1
 class _Opened:
     """What there is between enter and exit. All of it is used in the driver's loop only."""
 
-    def __init__(
-        self, loop: Loop, database: Database, renewals: Database, steps: Database, listener: Listener
-    ) -> None:
+    def __init__(self, loop: Loop, database: Database, renewals: Database, steps: Database, listener: Listener) -> None:
         self.loop = loop
         self.database = database
         self.renewals = renewals
@@ -171,9 +169,11 @@ class PostgresStorage:
         opened = self._open()
         self._opened = None
         with CancelScope(shield=True):
-            await opened.loop.run(opened.close)
-            await opened.loop.close()
-        self._is_entered = False
+            try:
+                await opened.loop.run(opened.close)
+            finally:
+                await opened.loop.close()
+                self._is_entered = False
 
     async def define(self, definitions: Sequence[Definition], /) -> tuple[Definition, ...]:
         """Make workflows known; return those stored ones that contradict."""
@@ -260,7 +260,7 @@ class PostgresStorage:
         return Page(tuple(row(record) for record in records[: query.limit]), more=len(records) > query.limit)
 
     async def wakeup(self) -> None:
-        """Return when another engine has committed something that may concern others: of this process, without *notify*."""
+        """Return when another engine has committed what may concern others: one of this process, without *notify*."""
         opened = self._open()
         await opened.loop.run(opened.listener.heard)
 

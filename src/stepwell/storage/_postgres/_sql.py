@@ -20,8 +20,12 @@ _CLOCK: Final = """
     clock AS MATERIALIZED (
         SELECT coalesce($1::bigint, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS now)"""
 
-_SENT: Final = """
-    settings AS MATERIALIZED (SELECT set_config('lock_timeout', '2s', true) AS lock_timeout),
+_LOCK_LIMIT: Final = "250ms"
+"""How long a commit waits for others that are creating the same id: well below the server's `deadlock_timeout`, so that
+a transaction of the user's which wants what the commit has created meanwhile is never the one that is ended."""
+
+_SENT: Final = f"""
+    settings AS MATERIALIZED (SELECT set_config('lock_timeout', '{_LOCK_LIMIT}', true) AS lock_timeout),
     sent AS MATERIALIZED (
         SELECT clock.now, t.*
           FROM settings, clock, json_to_recordset($2::json) AS t(
@@ -78,7 +82,8 @@ class Statements:
         """Commit Changes, each of which is a unit by itself; return those that were not.
 
         $1 clock, $2 Changes. Rows are locked in the order of their ids, and what somebody else has locked is passed
-        over: `is_locked` says so. What is created may have to wait for another transaction that creates the same id.
+        over: `is_locked` says so. What is created may have to wait for another transaction that creates the same id;
+        a moment later that is an error, and nothing was written.
         """
         return self._in_schema(f"""
     WITH {_CLOCK}, {_SENT},
@@ -138,6 +143,11 @@ class Statements:
                   e.pausing, e.output::text AS output, e.error::text AS error, e.updated_at, e.ended_at
              FROM {s}.executions e WHERE e.id = s.id FOR NO KEY UPDATE SKIP LOCKED) AS l
 """)
+
+    @cached_property
+    def wait(self) -> str:
+        """Wait until nobody else has locked these executions, and lock them. $1 ids."""
+        return self._in_schema("SELECT FROM {s}.executions WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE")
 
     @cached_property
     def clock_and_locked(self) -> str:

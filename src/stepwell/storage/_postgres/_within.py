@@ -1,5 +1,8 @@
 """Transactions that hold rows of the user's: the caller's own (the outbox), and those that are opened for a step.
 
+They wait for a row that somebody else has locked, unlike other commits, since they can't be sent again. The server sees
+them wait, and ends one of two that wait for each other.
+
 Only where the host's loop is asyncio's: a connection can't be used in two loops.
 """
 
@@ -14,6 +17,7 @@ import asyncpg
 from anyio import CancelScope
 
 from stepwell.storage._postgres._commit import decide_and_write
+from stepwell.storage._postgres._plan import ids_of
 from stepwell.storage._postgres._rows import stored
 from stepwell.storage._protocol import StorageError
 from stepwell.storage._transactions import TransactionLost, TransactionRefused
@@ -27,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresCallersTransaction", "PostgresStepTransaction", "step_transaction"]
 
-_PAUSE: Final = 0.02
-"""seconds between two looks at a row that somebody else has locked"""
 _ROLLBACK_LIMIT: Final = 2.0
 _COMMIT_LIMIT: Final = 10.0
 """seconds"""
@@ -79,7 +81,8 @@ class PostgresCallersTransaction:
                     (result,) = await decide_and_write(self._connection, self._sql, [unit], self._now())
                 if result is not None:
                     break
-                await anyio.sleep(_PAUSE)
+                async with self._connection.transaction():
+                    await self._connection.execute(self._sql.wait, ids_of(unit))
             if result and self._channel:
                 await self._connection.execute(_NOTIFY, self._channel)
         except _ERRORS as error:
@@ -109,7 +112,7 @@ class PostgresStepTransaction:
                 (result,) = await decide_and_write(self.connection, self._sql, [unit], self._now())
                 if result is not None:
                     break
-                await anyio.sleep(_PAUSE)
+                await self.connection.execute(self._sql.wait, ids_of(unit))
         except _ERRORS as error:
             raise self._told(error, is_sent=False) from error
         if not result:
