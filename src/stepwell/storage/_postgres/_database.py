@@ -47,7 +47,6 @@ _SESSION: Final = {
     "default_transaction_isolation": "read committed",
     # Every statement goes by an index to a few rows. Plans are made once and kept, perhaps from when a table was empty.
     "enable_seqscan": "off",
-    "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
 }
