@@ -95,7 +95,9 @@ async def test_who_is_given_up_every_time_is_told(storage: PostgresStorage) -> N
 @pytest.mark.parametrize("pooler", [False, True], ids=["direct", "as for a pooler"])
 @pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
 async def test_a_storage_works_in_a_database_of_any_isolation(
-    postgres_database: str, isolation: str, pooler: bool
+    postgres_database: str,
+    isolation: str,
+    pooler: bool,  # noqa: FBT001 (a parameter of the test)
 ) -> None:
     async with outsider(postgres_database) as dba:
         database = await dba.value("SELECT current_database()")
