@@ -7,7 +7,7 @@ everywhere; the long ones, marked `chaos`, in `nox -s chaos`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from secrets import token_hex
 from typing import Any, Final
@@ -59,7 +59,7 @@ Nemesis = Callable[[World], Coroutine[Any, Any, None]]
 
 
 @asynccontextmanager
-async def world(server: Server) -> AsyncIterator[World]:
+async def world(server: Server) -> AsyncGenerator[World]:
     await to_thread.run_sync(server.start)
     async with outsider(server.dsn) as dba:
         made = World(server, dba)

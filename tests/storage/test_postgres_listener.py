@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import anyio
+import asyncpg
 import pytest
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint
@@ -148,3 +149,17 @@ async def leave_after(storage: PostgresStorage, checkpoints: int, dba: Outsider)
                 await checkpoint()
             scope.cancel()
     await dba.cut(LISTENS)
+
+
+async def test_a_connection_that_is_cut_before_it_listens_is_an_error_of_the_storage(
+    postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def add_listener(*_: object) -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+
+    monkeypatch.setattr(asyncpg.Connection, "add_listener", add_listener)
+    async with outsider(postgres_dsn) as dba:
+        async with PostgresStorage(postgres_dsn) as storage:
+            with pytest.raises(StorageError, match="cannot switch to state"):
+                await storage.wakeup()
+        await dba.until_alone()

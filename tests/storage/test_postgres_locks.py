@@ -229,7 +229,7 @@ async def test_transactions_of_callers_that_wait_for_each_other_are_ended_by_the
 
 async def test_commits_that_share_executions_in_any_order_never_deadlock(postgres_dsn: str, dba: Outsider) -> None:
     """Parents, children, signals and cancels over chains, from several connections at once."""
-    rng = random.Random(20)
+    rng, ids = random.Random(20), list[str]()
     before = await dba.value(DEADLOCKS)
     results: list[bool | None] = []
 

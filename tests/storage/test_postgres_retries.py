@@ -75,12 +75,12 @@ async def test_whatever_statement_is_given_up_nobody_hears_of_it(
         return await once(self, through, args, limit)
 
     monkeypatch.setattr(Database, "_once", spoiled)
-    for number in range(1, 100):
+    number = 0
+    while at[0] <= 0:  # until there are fewer statements than that
+        number += 1
         at[0] = number
         await work(Scene(storage), storage)
-        if at[0] > 0:
-            break
-    assert 10 < number < 99, "each statement was given up once"
+    assert number > 10
 
 
 async def test_who_is_given_up_every_time_is_told(storage: PostgresStorage) -> None:

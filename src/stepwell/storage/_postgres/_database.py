@@ -24,7 +24,7 @@ from stepwell.storage._protocol import StorageError
 if TYPE_CHECKING:
     from stepwell.storage._postgres._address import Address
 
-__all__ = ["Connection", "Database", "DatabaseAway"]
+__all__ = ["DRIVER_ERRORS", "Connection", "Database", "DatabaseAway"]
 
 T = TypeVar("T")
 
@@ -62,7 +62,14 @@ _AWAY: Final = (
     asyncpg.CrashShutdownError,
 )
 """Errors that pass by themselves when the server is back."""
-_DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+DRIVER_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that the server is just cutting is used
+    OSError,
+    TimeoutError,
+)
+"""All that the driver raises for what isn't a mistake in this program."""
 
 
 class DatabaseAway(StorageError):
@@ -98,7 +105,7 @@ class Database:
                 **self._options,
             )
             await self.unit(_answers)
-        except (*_DRIVER, ValueError) as error:
+        except (*DRIVER_ERRORS, ValueError) as error:
             await self.close()
             raise self.error(error) from error
         except BaseException:
@@ -111,7 +118,7 @@ class Database:
         if pool is None:
             return
         with CancelScope(shield=True):
-            with anyio.move_on_after(_CLOSE_LIMIT), suppress(*_DRIVER):  # the server may be gone
+            with anyio.move_on_after(_CLOSE_LIMIT), suppress(*DRIVER_ERRORS):  # the server may be gone
                 await pool.close()
                 return
             pool.terminate()
@@ -120,7 +127,7 @@ class Database:
         """Open a connection beside the pool, for one who needs one for himself. Raises StorageError."""
         try:
             connection: asyncpg.Connection[Any] = await asyncpg.connect(self.address.dsn, **self._options)
-        except (*_DRIVER, ValueError) as error:
+        except (*DRIVER_ERRORS, ValueError) as error:
             raise self.error(error) from error
         return connection
 
@@ -135,7 +142,7 @@ class Database:
             except _AGAIN as error:
                 if attempt == _TRIES:
                     raise self.error(error) from error
-            except _DRIVER as error:
+            except DRIVER_ERRORS as error:
                 raise self.error(error) from error
             await anyio.sleep(0.002 * 2**attempt * random.random())  # noqa: S311 (jitter)
         raise AssertionError("unreachable")
@@ -170,7 +177,7 @@ class Database:
             raise StorageError(f"{self.address.name}: the storage is closed")
         try:
             connection = await self._pool.acquire()
-        except _DRIVER as error:
+        except DRIVER_ERRORS as error:
             raise self.error(error) from error
         try:
             yield connection

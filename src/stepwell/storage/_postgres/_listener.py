@@ -16,10 +16,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import asyncpg
 from anyio import CancelScope
 
+from stepwell.storage._postgres._database import DRIVER_ERRORS
+
 if TYPE_CHECKING:
+    import asyncpg
+
     from stepwell.storage._postgres._database import Connection, Database
 
 __all__ = ["Listener"]
@@ -109,7 +112,7 @@ class Listener:
         try:
             await connection.add_listener(self._channel, self._hear)
             connection.add_termination_listener(self._lost)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DRIVER_ERRORS as error:
             connection.terminate()
             raise self._database.error(error) from error
         except BaseException:
@@ -140,7 +143,7 @@ class Listener:
                 try:
                     with anyio.fail_after(_PING_LIMIT):
                         await connection.execute("SELECT 1")
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                except DRIVER_ERRORS:
                     connection.terminate()
                 else:
                     self._answered_at = now
@@ -166,7 +169,7 @@ class Listener:
         if connection is not None and not connection.is_closed():
             with (
                 anyio.move_on_after(_CLOSE_LIMIT, shield=True),
-                suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
+                suppress(*DRIVER_ERRORS),
             ):
                 await connection.close()
             if not connection.is_closed():

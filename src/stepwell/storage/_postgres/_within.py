@@ -17,6 +17,7 @@ import asyncpg
 from anyio import CancelScope
 
 from stepwell.storage._postgres._commit import decide_and_write
+from stepwell.storage._postgres._database import DRIVER_ERRORS
 from stepwell.storage._postgres._plan import ids_of
 from stepwell.storage._postgres._rows import stored
 from stepwell.storage._protocol import StorageError
@@ -34,7 +35,6 @@ __all__ = ["PostgresCallersTransaction", "PostgresStepTransaction", "step_transa
 _ROLLBACK_LIMIT: Final = 2.0
 _COMMIT_LIMIT: Final = 10.0
 """seconds"""
-_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _LOST: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
 _REFUSED: Final = (
     asyncpg.IntegrityConstraintViolationError,
@@ -69,7 +69,7 @@ class PostgresCallersTransaction:
         """Return the execution as this transaction sees it. Raises StorageError."""
         try:
             record = await self._connection.fetchrow(self._sql.load, self._now(), id)
-        except _ERRORS as error:
+        except DRIVER_ERRORS as error:
             raise self._database.error(error) from error
         return None if record is None else stored(record)
 
@@ -85,7 +85,7 @@ class PostgresCallersTransaction:
                     await self._connection.execute(self._sql.wait, ids_of(unit))
             if result and self._channel:
                 await self._connection.execute(_NOTIFY, self._channel)
-        except _ERRORS as error:
+        except DRIVER_ERRORS as error:
             raise self._database.error(error) from error
         return result
 
@@ -113,7 +113,7 @@ class PostgresStepTransaction:
                 if result is not None:
                     break
                 await self.connection.execute(self._sql.wait, ids_of(unit))
-        except _ERRORS as error:
+        except DRIVER_ERRORS as error:
             raise self._told(error, is_sent=False) from error
         if not result:
             return False
@@ -122,7 +122,7 @@ class PostgresStepTransaction:
             try:
                 with anyio.fail_after(_COMMIT_LIMIT):
                     await self._transaction.commit()
-            except (*_ERRORS, TimeoutError) as error:
+            except DRIVER_ERRORS as error:
                 self.connection.terminate()
                 raise self._told(error, is_sent=True) from error
         return True
@@ -142,7 +142,7 @@ class PostgresStepTransaction:
         with anyio.move_on_after(_ROLLBACK_LIMIT, shield=True) as limit:
             try:
                 await self._transaction.rollback()
-            except _ERRORS:
+            except DRIVER_ERRORS:
                 self.connection.terminate()
         if limit.cancelled_caught:
             self.connection.terminate()
@@ -157,7 +157,7 @@ async def step_transaction(
         transaction = PostgresStepTransaction(database, sql, connection, now)
         try:
             await transaction.begin()
-        except _ERRORS as error:
+        except DRIVER_ERRORS as error:
             raise database.error(error) from error
         try:
             yield transaction
