@@ -91,6 +91,20 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def pgbouncer(session: nox.Session) -> None:
+    """Run every check of a storage behind PgBouncer in transaction mode; its program must be installed."""
+    session.install(".[all]", *groups("test"))
+    session.run("pytest", "--pgbouncer", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def chaos(session: nox.Session) -> None:
+    """Run engines on a Postgres that is restarted, cut off and held up, for minutes."""
+    session.install(".[all]", *groups("test"))
+    session.run("pytest", "--chaos", *session.posargs)
+
+
+@nox.session(python=NEWEST)
 def coverage(session: nox.Session) -> None:
     """Run the tests with branch coverage; the pure core must be covered whole."""
     session.install("-e", ".[all]", *groups("test", "coverage"))

@@ -17,6 +17,26 @@ from stepwell.storage._protocol import Storage
 from tests.support.storages import STORAGE_KINDS, Clock, StorageFactory, StorageKind, database
 from tests.support.virtual_time import Backend, VirtualTime
 
+ON_DEMAND = {"pgbouncer": "behind PgBouncer, whose program must be installed", "chaos": "faults for minutes"}
+"""Marks of tests that run only where they are asked for: each has an option, and a nox session of its own."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    for mark, what in ON_DEMAND.items():
+        parser.addoption(f"--{mark}", action="store_true", help=f"run the tests {what}, and no others")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    asked = next((mark for mark in ON_DEMAND if config.getoption(mark)), None)
+    chosen = [item for item in items if _mark_of(item) == asked]
+    config.hook.pytest_deselected(items=[item for item in items if _mark_of(item) != asked])
+    items[:] = chosen
+
+
+def _mark_of(item: pytest.Item) -> str | None:
+    return next((mark for mark in ON_DEMAND if item.get_closest_marker(mark)), None)
+
+
 pytest_plugins = ["tests.support.postgres.fixtures"]
 
 

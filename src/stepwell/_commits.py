@@ -30,6 +30,7 @@ _ANSWER_LIMIT: Final = 10.0
 """seconds after which a commit that isn't answered counts as one whose outcome is unknown"""
 _LEAVE_LIMIT: Final = 2.5
 """seconds for which a caller that is cancelled waits for a unit of its that was sent"""
+_RAN_OUT: Final = "the lease ran out before the unit could be sent again"
 _HELD_UP_PAUSE: Final = 0.01
 """seconds before a unit is sent again of which somebody else holds a row"""
 
@@ -53,7 +54,7 @@ class NotTrusted(Exception):  # not an error: the lease ran out before the unit 
 class _Pending:
     """A unit on its way."""
 
-    __slots__ = ("error", "holder", "ids", "is_committed", "is_sent", "is_settled", "told", "unit")
+    __slots__ = ("error", "holder", "ids", "is_committed", "is_in_doubt", "is_sent", "is_settled", "told", "unit")
 
     def __init__(self, unit: Unit, holder: Holder | None, told: anyio.Event) -> None:
         self.unit = unit
@@ -62,6 +63,8 @@ class _Pending:
         self.told = told
         """set when there may be news of this unit; shared by all that gathered, and replaced where it has to wait on"""
         self.is_sent = False
+        self.is_in_doubt = False
+        """whether an earlier try may have gone through"""
         self.is_settled = False
         self.is_committed = False
         self.error: Exception | None = None
@@ -224,7 +227,7 @@ class Commits:
         if pending.holder is None or pending.holder.is_trusted(now):
             pending.is_sent = True
             return True
-        pending.settle(NotTrusted())
+        pending.settle(StorageError(_RAN_OUT) if pending.is_in_doubt else NotTrusted())
         return False
 
     async def _send(self, batch: list[_Pending]) -> None:
@@ -242,27 +245,42 @@ class Commits:
                 self._fail(batch[0], error)
                 return
             for pending in batch:  # each is told as soon as it is through
+                pending.is_in_doubt = True
                 pending.tell_by(anyio.Event())
             for pending in batch:  # one that can't be written must not take its neighbours along
                 await self._send_again(pending)
-                pending.told.set()
+                if pending.is_settled:
+                    pending.told.set()
         else:
             for pending, is_committed in zip(batch, results, strict=True):
-                self._settle(pending, is_committed=is_committed)
+                if is_committed is False and pending.is_in_doubt:
+                    await self._look(pending)
+                else:
+                    self._settle(pending, is_committed=is_committed)
+
+    async def _look(self, pending: _Pending) -> None:
+        """Settle a unit that was refused, perhaps because an earlier try went through after all."""
+        try:
+            with anyio.fail_after(_ANSWER_LIMIT):
+                self._settle(pending, is_committed=await has_landed(self._storage, pending.unit))
+        except Exception as error:  # as above
+            self._fail(pending, error)
 
     async def _send_again(self, pending: _Pending) -> None:
         """Commit one unit of a batch that failed; refused, it may have been committed with that batch."""
         if pending.holder is not None and not pending.holder.is_trusted(anyio.current_time()):
-            self._fail(pending, StorageError("the lease ran out before the unit could be sent again"))
+            self._fail(pending, StorageError(_RAN_OUT))
             return
         try:
             with anyio.fail_after(_ANSWER_LIMIT):
                 (is_committed,) = await self._storage.commit([pending.unit])
-                if is_committed is False:
-                    is_committed = await has_landed(self._storage, pending.unit)
-                self._settle(pending, is_committed=is_committed)
         except Exception as error:  # as above
             self._fail(pending, error)
+        else:
+            if is_committed is False:
+                await self._look(pending)
+            else:
+                self._settle(pending, is_committed=is_committed)
 
     def _settle(self, pending: _Pending, *, is_committed: bool | None) -> None:
         if is_committed is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from stepwell._transition import begin
 from stepwell.storage import Storage, StorageError
 from tests.engine.faulty import Faulty, How
 from tests.engine.flows import HOUR_POLL, Ctx, kinds, line
+from tests.engine.small import Through
 from tests.support.virtual_time import VirtualTime
 
 pytestmark = pytest.mark.anyio
@@ -268,3 +270,49 @@ async def test_where_a_batch_is_sent_again_one_by_one_each_is_told_as_soon_as_it
             for id in "abc":
                 tasks.start_soon(send, id)
     assert [round(moment) for moment in sorted(told)] == [0, 5, 5]
+
+
+async def test_a_unit_that_is_held_up_after_a_doubtful_try_is_looked_for_when_it_is_refused(store: Storage) -> None:
+    """The connection was cut while the server went on: the row is locked until that first try has gone through."""
+    tries = 0
+
+    async def commit(units: Sequence[Unit]) -> Sequence[bool | None]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise StorageError("cut off, and the server goes on")
+        if tries <= 3:
+            return [None] * len(units)
+        if tries == 4:
+            assert all(await store.commit(units)), "the first try goes through"
+        return await store.commit(units)
+
+    told: list[str] = []
+    doubtful: Any = Through(store, commit=commit)
+    async with running(doubtful, told) as commits:
+        units = [creation(f"e{number}") for number in range(2)]
+        assert await commit_all(commits, units) == {0: True, 1: True}
+    assert sorted(told) == ["change-e0", "change-e1"]
+
+
+async def test_a_doubtful_unit_whose_lease_ran_out_is_not_said_to_be_unwritten(store: Storage) -> None:
+    holder = Lapsing(2.0)
+    refused: list[StorageError] = []
+
+    async def commit(units: Sequence[Unit]) -> Sequence[bool | None]:
+        if len(units) == 2:
+            raise StorageError("cut off")
+        await anyio.sleep(1)
+        return [None] * len(units)
+
+    async def send(commits: Commits, number: int) -> None:
+        try:
+            await commits.commit(creation(f"e{number}"), holder)
+        except StorageError as error:
+            refused.append(error)
+
+    doubtful: Any = Through(store, commit=commit)
+    async with running(doubtful, []) as commits, anyio.create_task_group() as senders:
+        for number in range(2):
+            senders.start_soon(send, commits, number)
+    assert len(refused) == 2

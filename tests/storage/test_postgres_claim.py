@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import anyio
@@ -16,6 +16,7 @@ pytest.importorskip("asyncpg")
 import asyncpg
 
 from stepwell.storage._postgres import _claim
+from stepwell.storage._postgres._horizon import Horizon
 from stepwell.storage._postgres._sql import Statements
 from stepwell.storage.postgres import PostgresStorage
 
@@ -53,9 +54,8 @@ async def test_it_brings_the_entries_and_signals_of_a_commit_that_it_met(postgre
         now = (await scene.stored(row.id)).now + 60_000_000
 
         async def claim() -> Claims:
-            return await _claim.claim(
-                mine, Stopping("stepwell"), scene.worker, [scene.capability], limit=1, lease=HOUR, held=(), now=now
-            )
+            ask = partial(_claim.claim, limit=1, lease=HOUR, held=(), now=now, horizon=Horizon())
+            return await ask(mine, Stopping("stepwell"), scene.worker, [scene.capability])
 
         async def commit() -> None:
             with anyio.fail_after(30):

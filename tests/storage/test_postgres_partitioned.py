@@ -52,7 +52,7 @@ async def test_a_storage_on_partitioned_tables_keeps_every_promise(
     postgres_empty_database: str, clock: Clock, virtual_time: VirtualTime
 ) -> None:
     with virtual_time.hold():
-        connection: Any = await asyncpg.connect(postgres_empty_database, server_settings=_database._PLANS)
+        connection: Any = await asyncpg.connect(postgres_empty_database, server_settings=_database._SESSION)
         await connection.execute(partitioned())
     opened = held(PostgresStorage(postgres_empty_database, migrate=False, clock=clock), virtual_time)
     async with opened as storage:

@@ -62,7 +62,7 @@ async def scanned(connection: Any, sql: str, *values: Any) -> list[str]:
 
 async def test_it_goes_by_indexes_however_full_the_tables_are(postgres_dsn: str, opened: Storage) -> None:
     sql = _purge.statement("stepwell")
-    async with connected(postgres_dsn, _database._PLANS) as connection:
+    async with connected(postgres_dsn, _database._SESSION) as connection:
         for is_full in (False, True):
             if is_full:
                 await connection.execute(FILL)
@@ -74,7 +74,7 @@ async def test_it_goes_by_indexes_however_full_the_tables_are(postgres_dsn: str,
 
 
 async def test_a_claim_still_goes_by_the_index_of_what_is_due(postgres_dsn: str, opened: Storage) -> None:
-    async with connected(postgres_dsn, _database._PLANS) as connection:
+    async with connected(postgres_dsn, _database._SESSION) as connection:
         await connection.execute(FILL)
         found = await scanned(connection, Statements("stepwell").claim, None, ["w"], ["1"], 10, "worker", 1)
         assert found[0].endswith("executions_due")

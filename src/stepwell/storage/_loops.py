@@ -13,6 +13,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
@@ -20,12 +21,15 @@ import anyio
 import anyio.lowlevel
 from anyio import CancelScope
 
+from stepwell.storage._protocol import StorageError
+
 __all__ = ["Loop", "RunSoon", "loop_for_host", "run_soon"]
 
 T = TypeVar("T")
 
-_START_LIMIT: Final = 30.0
-"""seconds"""
+_END_LIMIT: Final = 5.0
+"""seconds for which a call that was cut off may go on"""
+_CLOSED: Final = "the storage was closed while this was asked of it; open it again"
 
 
 class RunSoon(Protocol):
@@ -56,7 +60,7 @@ class Loop(Protocol):
         ...
 
     async def close(self) -> None:
-        """End the thread, if there is one. Can't be cancelled."""
+        """End the thread, if there is one, and whatever still runs in it. Can't be cancelled."""
         ...
 
 
@@ -82,7 +86,7 @@ class _HostLoop:
 class _Job(Generic[T]):
     """One call on its way through the thread."""
 
-    __slots__ = ("args", "done", "error", "function", "has_ended", "is_unwanted", "scope", "value")
+    __slots__ = ("args", "done", "error", "function", "has_ended", "is_cut_off", "is_unwanted", "scope", "value")
 
     def __init__(self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
         self.function = function
@@ -92,6 +96,8 @@ class _Job(Generic[T]):
         self.scope: CancelScope | None = None
         """where it runs, in the thread"""
         self.is_unwanted = False
+        self.is_cut_off = False
+        """whether the thread ended before it did"""
         self.has_ended = False
         """whether it came to its own end, and wasn't cancelled"""
         self.value: T | None = None
@@ -100,6 +106,8 @@ class _Job(Generic[T]):
     def result(self) -> T:
         if self.error is not None:
             raise self.error
+        if self.is_cut_off and not self.has_ended:
+            raise StorageError(_CLOSED)
         return cast("T", self.value)
 
 
@@ -112,7 +120,8 @@ class _LoopThread:
         self._soon = run_soon()
         self._loop = asyncio.new_event_loop()
         self._ended = anyio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], _Job[Any]] = {}
+        self._is_closed = False
         self._thread = threading.Thread(target=self._main, name="stepwell-postgres", daemon=True)
 
     async def start(self) -> None:
@@ -120,13 +129,16 @@ class _LoopThread:
 
     async def run(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         await anyio.lowlevel.checkpoint_if_cancelled()
+        if self._is_closed:
+            raise StorageError(_CLOSED)
         job = _Job(function, args)
         # A context of its own: the host's says that its event loop is the host's.
         self._loop.call_soon_threadsafe(self._begin, job, context=Context())
         try:
             await job.done.wait()
         except BaseException:
-            self._loop.call_soon_threadsafe(self._cancel, job, context=Context())
+            with suppress(RuntimeError):  # the thread has ended, and the answer is on its way
+                self._loop.call_soon_threadsafe(self._cancel, job, context=Context())
             with CancelScope(shield=True):
                 await job.done.wait()
             # What came to its end all the same isn't lost: a scope's cancellation comes again at the next checkpoint.
@@ -135,7 +147,8 @@ class _LoopThread:
         return job.result()
 
     async def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._is_closed = True
+        self._loop.call_soon_threadsafe(self._loop.stop, context=Context())
         with CancelScope(shield=True):
             await self._ended.wait()
         self._thread.join()
@@ -145,6 +158,7 @@ class _LoopThread:
     def _main(self) -> None:
         try:
             self._loop.run_forever()
+            self._loop.run_until_complete(self._cut_off())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
             self._loop.close()
@@ -152,8 +166,20 @@ class _LoopThread:
 
     def _begin(self, job: _Job[Any]) -> None:
         task = self._loop.create_task(self._do(job))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = job
+        task.add_done_callback(self._tasks.pop)
+
+    async def _cut_off(self) -> None:
+        """End what still runs, so that nobody waits for ever for an answer."""
+        for job in list(self._tasks.values()):
+            job.is_cut_off = True
+            self._cancel(job)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=_END_LIMIT)
+        for task in list(self._tasks):
+            task.cancel()  # where it shields itself
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
 
     async def _do(self, job: _Job[Any]) -> None:
         try:
@@ -162,6 +188,8 @@ class _LoopThread:
                     job.scope.cancel()
                 job.value = await job.function(*job.args)
                 job.has_ended = True
+        except asyncio.CancelledError:  # natively, as nobody does but the end of the thread
+            job.is_cut_off = True
         except BaseException as error:  # whatever it is goes to the caller
             job.error = error
             job.has_ended = True

@@ -204,9 +204,11 @@ class PostgresStorage:
         opened = self._open()
         self._opened = None
         with CancelScope(shield=True):
-            await opened.loop.run(opened.close)
-            await opened.loop.close()
-        self._is_entered = False
+            try:
+                await opened.loop.run(opened.close)
+            finally:
+                await opened.loop.close()
+                self._is_entered = False
 
     async def define(self, definitions: Sequence[Definition], /) -> tuple[Definition, ...]:
         """Make workflows known; return those stored ones that contradict."""

@@ -6,8 +6,9 @@ Nobody waits here for a row that somebody else has locked: such a unit comes bac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import anyio
 import asyncpg
 from msgspec import UNSET, Struct, UnsetType
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from stepwell.storage._postgres._sql import Statements
 
 __all__ = ["Raced", "commit_changes", "commit_parts", "is_one_change"]
+
+
+_ONE_BY_ONE_LIMIT: Final = 2.0
+"""seconds for which those behind may have to wait for those that others hold up"""
 
 
 class _Sent(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -67,12 +72,31 @@ def is_one_change(unit: Unit) -> bool:
 async def commit_changes(
     connection: Connection, sql: Statements, changes: Sequence[Change], now: int | None
 ) -> list[bool | None]:
-    """Commit each Change by itself, in one statement; None for those whose row somebody else has locked."""
-    left = await connection.fetch(sql.commit, now, json([_sent(change) for change in changes]))
+    """Commit each Change by itself, in one statement; None for those whose row somebody else has locked.
+
+    Where another transaction is creating an id of theirs, they are committed one by one, so that the others go through.
+    """
+    try:
+        left = await connection.fetch(sql.commit, now, json([_sent(change) for change in changes]))
+    except asyncpg.LockNotAvailableError:
+        return [None] if len(changes) == 1 else await _one_by_one(connection, sql, changes, now)
     if not left:
         return [True] * len(changes)
     refused = {id: None if is_locked else False for id, is_locked in left}
     return [refused.get(change.row.id, True) for change in changes]
+
+
+async def _one_by_one(
+    connection: Connection, sql: Statements, changes: Sequence[Change], now: int | None
+) -> list[bool | None]:
+    """Commit Changes one after the other; None also for those that nobody came to in time."""
+    results: list[bool | None] = [None] * len(changes)
+    end = anyio.current_time() + _ONE_BY_ONE_LIMIT
+    for place, change in enumerate(changes):
+        if anyio.current_time() > end:
+            break
+        (results[place],) = await commit_changes(connection, sql, [change], now)
+    return results
 
 
 def _sent(change: Change) -> _Sent:

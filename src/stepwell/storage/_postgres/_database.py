@@ -42,11 +42,13 @@ _CLOSE_LIMIT: Final = 5.0
 _TRIES: Final = 6
 """how often a transaction is begun again that the server gave up for the sake of others"""
 
-_PLANS: Final = {
+_SESSION: Final = {
     "application_name": "stepwell",
+    # Whatever the database or the role has by default: each statement here looks at its rows again once it has locked
+    # them, as read committed does, and a guard that doesn't hold is an answer, not an error.
+    "default_transaction_isolation": "read committed",
     # Every statement goes by an index to a few rows. Plans are made once and kept, perhaps from when a table was empty.
     "enable_seqscan": "off",
-    "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
 }
@@ -66,7 +68,7 @@ class Database:
             "password": address.password,
             "timeout": _CONNECT_LIMIT,
             "statement_cache_size": 0 if pooler else 200,
-            "server_settings": {"application_name": "stepwell"} if pooler or is_for_users else _PLANS,
+            "server_settings": {"application_name": "stepwell"} if pooler or is_for_users else _SESSION,
         }
         if is_for_users:
             self._options["connection_class"] = UsersConnection
@@ -96,10 +98,10 @@ class Database:
         if pool is None:
             return
         with CancelScope(shield=True):
-            with anyio.move_on_after(_CLOSE_LIMIT) as limit:
+            with anyio.move_on_after(_CLOSE_LIMIT), suppress(*DRIVER):  # the server may be gone
                 await pool.close()
-            if limit.cancelled_caught:
-                pool.terminate()
+                return
+            pool.terminate()
 
     async def connect(self) -> asyncpg.Connection[Any]:
         """Open a connection beside the pool, for one who needs one for himself. Raises StorageError."""
@@ -141,6 +143,9 @@ class Database:
             try:
                 with anyio.fail_after(limit):
                     result = await work(connection, *args)
+            except asyncpg.ReadOnlySQLTransactionError:
+                connection.terminate()  # to a standby, perhaps since a moment ago: its name may stand for another one
+                raise
             except TimeoutError:
                 connection.terminate()
                 raise DatabaseAway(f"{self.address.name}: the server didn't answer within {limit:g} s") from None

@@ -10,13 +10,19 @@ Starts a task: the sender. Runs in an asyncio loop.
 from __future__ import annotations
 
 import asyncio
+import heapq
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import asyncpg
+from anyio import CancelScope
+
+from stepwell.storage._postgres._errors import DRIVER
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from stepwell.storage._postgres._database import Connection, Database
 
 __all__ = ["Listener"]
@@ -41,17 +47,24 @@ class Listener:
         self._channel = channel
         self._me = me
         self._connection: asyncpg.Connection[Any] | None = None
+        self._rings = 0
         self._rung = asyncio.Event()
-        self._is_lost = False
+        """set at the next ring, and replaced: all who wait hear each ring"""
+        self._away: list[int] = []
+        """the last ring that each of those heard who will come back; to go on from the oldest is always safe"""
+        self._waiting = 0
         self._to_send = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
-        self._waiting = 0
-        self._connecting = asyncio.Lock()
+        self._at_connection = asyncio.Lock()
+        """connecting and pinging: one at a time, for all who wait"""
+        self._connecting = CancelScope()
+        self._answered_at = -math.inf
+        self._is_closed = False
 
     def send(self) -> None:
         """Let others know that something may be due or has changed, soon; also other engines on this storage."""
-        if self._waiting > 1:  # one who waits alone made the change, and knows
-            self._rung.set()
+        if self._waiting + len(self._away) > 1:  # one who listens alone made the change, and knows
+            self._ring()
         if not self._channel:
             return
         self._to_send.set()
@@ -68,31 +81,38 @@ class Listener:
 
     async def heard(self) -> None:
         """Return when somebody else has sent a hint, or when hints may have been missed. Raises StorageError."""
+        since = heapq.heappop(self._away) if self._away else self._rings
         self._waiting += 1
         try:
-            await (self._wait() if self._channel else self._rung.wait())
-            self._rung.clear()
+            await (self._wait(since) if self._channel else self._next_ring(since))
+            if not self._is_closed:
+                heapq.heappush(self._away, self._rings)
         finally:
             self._waiting -= 1
 
-    async def _wait(self) -> None:
-        async with self._connecting:  # whoever else waits finds the connection there
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await self._listen()
+    async def _next_ring(self, since: int) -> None:
+        if self._rings == since and not self._is_closed:
+            await self._rung.wait()
+
+    async def _wait(self, since: int) -> None:
+        async with self._at_connection:  # whoever else waits finds the connection there
+            if not self._is_closed and (self._connection is None or self._connection.is_closed()):
+                with CancelScope() as self._connecting:
+                    self._connection = await self._listen()
                 return  # what was sent before is lost: look once
-        while not self._rung.is_set():
+        while self._rings == since and not self._is_closed:
             with anyio.move_on_after(_PING_EVERY):
-                await self._rung.wait()
-            if not self._rung.is_set() and not await self._is_alive():
-                self._rung.set()
+                await self._next_ring(since)
+            if self._rings == since:
+                await self._ping()
 
     async def _listen(self) -> asyncpg.Connection[Any]:
         await self._drop()
         connection = await self._database.connect()
         try:
-            await connection.add_listener(self._channel, self._ring)
+            await connection.add_listener(self._channel, self._hear)
             connection.add_termination_listener(self._lost)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DRIVER as error:
             connection.terminate()
             raise self._database.error(error) from error
         except BaseException:
@@ -100,39 +120,57 @@ class Listener:
             raise
         return connection
 
-    def _ring(self, _connection: object, _pid: int, _channel: str, sender: object) -> None:
+    def _hear(self, _connection: object, _pid: int, _channel: str, sender: object) -> None:
         if sender != self._me:
-            self._rung.set()
+            self._ring()
 
     def _lost(self, connection: object) -> None:
         if connection is self._connection:
-            self._rung.set()
+            self._ring()
 
-    async def _is_alive(self) -> bool:
-        connection = self._connection
-        if connection is None or connection.is_closed():
-            return False
-        try:
-            with anyio.fail_after(_PING_LIMIT):
-                await connection.execute("SELECT 1")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            connection.terminate()
-            return False
-        return True
+    def _ring(self) -> None:
+        self._rings += 1
+        rung, self._rung = self._rung, asyncio.Event()
+        rung.set()
+
+    async def _ping(self) -> None:
+        """See whether the server is still there; ring if it isn't."""
+        async with self._at_connection:
+            connection, now = self._connection, anyio.current_time()
+            if now - self._answered_at < _PING_EVERY / 2:
+                return  # somebody else has just looked
+            if connection is not None and not connection.is_closed():
+                try:
+                    with anyio.fail_after(_PING_LIMIT):
+                        await connection.execute("SELECT 1")
+                except DRIVER:
+                    connection.terminate()
+                else:
+                    self._answered_at = now
+                    return
+            self._ring()
 
     async def close(self) -> None:
-        """Send and hear nothing any more."""
+        """Send and hear nothing any more; whoever waits returns."""
+        self._is_closed = True
+        self._ring()
         sender, self._sender = self._sender, None
         if sender is not None:
             sender.cancel()
             with suppress(asyncio.CancelledError):
                 await sender
+        self._connecting.cancel()
         await self._drop()
+        async with self._at_connection:  # whoever was about to connect, or to ping
+            await self._drop()
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
-            with anyio.move_on_after(_CLOSE_LIMIT, shield=True):
+            with (
+                anyio.move_on_after(_CLOSE_LIMIT, shield=True),
+                suppress(*DRIVER),
+            ):
                 await connection.close()
             if not connection.is_closed():
                 connection.terminate()

@@ -4,6 +4,9 @@ No value ever becomes part of a text; they go as parameters, a whole batch in on
 connection of the user's a codec for JSON may be set. `clock` is the time that a
 statement lives in: the storage's own clock if it was given one, else when the server began the statement. It must be a
 constant for the planner; `clock_timestamp()` isn't, and could not bound the index.
+
+A table is never reached by a join alone: `= ANY(ARRAY(SELECT ...))` names the rows first. A plan that was made when the
+table was empty may join from either side, and would read all of it; what isn't a join must use the index.
 """
 
 from __future__ import annotations
@@ -21,8 +24,12 @@ _CLOCK: Final = """
     clock AS MATERIALIZED (
         SELECT coalesce($1::bigint, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS now)"""
 
-_SENT: Final = """
-    settings AS MATERIALIZED (SELECT set_config('lock_timeout', '2s', true) AS lock_timeout),
+_LOCK_LIMIT: Final = "250ms"
+"""How long a commit waits for others that are creating the same id: well below the server's `deadlock_timeout`, so that
+a transaction of the user's which wants what the commit has created meanwhile is never the one that is ended."""
+
+_SENT: Final = f"""
+    settings AS MATERIALIZED (SELECT set_config('lock_timeout', '{_LOCK_LIMIT}', true) AS lock_timeout),
     sent AS MATERIALIZED (
         SELECT clock.now, t.*
           FROM settings, clock, json_to_recordset($2::text::json) AS t(
@@ -79,10 +86,10 @@ class Statements:
         """Commit Changes, each of which is a unit by itself; return those that were not.
 
         $1 clock, $2 Changes. Rows are locked in the order of their ids, and what somebody else has locked is passed
-        over: `is_locked` says so. What is created may have to wait for another transaction that creates the same id.
+        over: `is_locked` says so. What is created may have to wait for another transaction that creates the same id;
+        a moment later that is an error, and nothing was written.
 
-        What was sent is handed on from part to part, never joined again: without hash joins (see `_database`) each
-        would be compared with each. A CASE keeps the planner from making a join of the one look-up that is left.
+        What was sent is handed on from part to part, never joined again.
         """
         return self._in_schema(f"""
     WITH {_CLOCK}, {_SENT},
@@ -100,7 +107,7 @@ class Statements:
                output = sent.output::json, error = sent.error::json, updated_at = sent.now,
                ended_at = CASE WHEN sent.status IN {_TERMINAL} THEN sent.now END
           FROM locked AS sent
-         WHERE e.id = sent.id AND e.revision = sent.expects
+         WHERE e.id = ANY(ARRAY(SELECT id FROM locked)) AND e.id = sent.id AND e.revision = sent.expects
            AND (sent.signals IS NULL OR sent.signals = e.signals)
         RETURNING e.id, sent.expects, sent.now, sent.change, sent.entries),
     created AS (
@@ -131,7 +138,7 @@ class Statements:
                     kind, step, visit, attempt, worker, token, route, ref, payload, place))
     SELECT sent.id,
            sent.expects > 0 AND sent.id NOT IN (SELECT id FROM locked)
-           AND EXISTS (SELECT FROM {{s}}.executions e WHERE e.id = sent.id) AS is_locked
+           AND (SELECT true FROM {{s}}.executions e WHERE e.id = sent.id) IS NOT NULL AS is_locked
       FROM sent
      WHERE sent.id NOT IN (SELECT id FROM done)
 """)
@@ -149,6 +156,11 @@ class Statements:
 """)
 
     @cached_property
+    def wait(self) -> str:
+        """Wait until nobody else has locked these executions, and lock them. $1 ids."""
+        return self._in_schema("SELECT FROM {s}.executions WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE")
+
+    @cached_property
     def clock_and_locked(self) -> str:
         """Tell the time, which of these executions somebody else has locked, and which signals there are.
 
@@ -157,10 +169,9 @@ class Statements:
         return self._in_schema(f"""
     WITH {_CLOCK}
     SELECT clock.now,
-           ARRAY(SELECT e.id FROM unnest($2::text[]) AS t(id) JOIN {{s}}.executions e ON e.id = t.id) AS locked,
+           ARRAY(SELECT e.id FROM {{s}}.executions e WHERE e.id = ANY($2::text[])) AS locked,
            ARRAY(SELECT ARRAY[g.execution_id, g.id]
-                   FROM unnest($3::text[], $4::text[]) AS t(execution, signal)
-                   JOIN {{s}}.signals g ON g.execution_id = t.execution AND g.id = t.signal) AS taken
+                   FROM {{s}}.signals g WHERE g.execution_id = ANY($3::text[]) AND g.id = ANY($4::text[])) AS taken
       FROM clock
 """)
 
@@ -171,7 +182,15 @@ class Statements:
         Returns how many new rows were written: one may have been created by somebody else meanwhile.
         """
         return self._in_schema(f"""
-    WITH created AS (
+    WITH rows AS MATERIALIZED (
+        SELECT *
+          FROM json_to_recordset($2::text::json) AS t(
+               id text, status text, step text, visit integer, attempt integer, revision integer, token integer,
+               signals integer, pausing boolean, due_at bigint, timer_at bigint, updated_at bigint, ended_at bigint,
+               worker text, output text, error text)),
+    marks AS MATERIALIZED (
+        SELECT * FROM json_to_recordset($5::text::json) AS t(execution_id text, id text, state text)),
+    created AS (
         INSERT INTO {{s}}.executions (
                id, workflow, version, status, step, visit, attempt, revision, token, signals, pausing, due_at, timer_at,
                created_at, updated_at, ended_at, worker, parent, tags, metadata, output, error, input)
@@ -191,11 +210,8 @@ class Statements:
                token = t.token, signals = t.signals, worker = t.worker, pausing = t.pausing, due_at = t.due_at,
                timer_at = t.timer_at, output = t.output::json, error = t.error::json, updated_at = t.updated_at,
                ended_at = t.ended_at
-          FROM json_to_recordset($2::text::json) AS t(
-               id text, status text, step text, visit integer, attempt integer, revision integer, token integer,
-               signals integer, pausing boolean, due_at bigint, timer_at bigint, updated_at bigint, ended_at bigint,
-               worker text, output text, error text)
-         WHERE e.id = t.id
+          FROM rows t
+         WHERE e.id = ANY(ARRAY(SELECT id FROM rows)) AND e.id = t.id
         RETURNING e.id),
     written AS (
         INSERT INTO {{s}}.journal ({_JOURNAL_COLUMNS})
@@ -210,8 +226,9 @@ class Statements:
                execution_id text, id text, "position" integer, at bigint, step text, payload text)),
     marked AS (
         UPDATE {{s}}.signals g SET state = t.state
-          FROM json_to_recordset($5::text::json) AS t(execution_id text, id text, state text)
-         WHERE g.execution_id = t.execution_id AND g.id = t.id)
+          FROM marks t
+         WHERE g.execution_id = ANY(ARRAY(SELECT execution_id FROM marks)) AND g.id = ANY(ARRAY(SELECT id FROM marks))
+           AND g.execution_id = t.execution_id AND g.id = t.id)
     SELECT (SELECT count(*) FROM created) AS created, (SELECT count(*) FROM changed) AS changed
 """)
 
@@ -247,7 +264,7 @@ class Statements:
                status = '{Status.RUNNING.value}', revision = e.revision + 1, token = e.token + 1, worker = $5,
                due_at = least(clock.now::numeric + $6::bigint, 9223372036854775807)::bigint, updated_at = clock.now
           FROM chosen, clock
-         WHERE e.id = chosen.id
+         WHERE e.id = ANY(ARRAY(SELECT id FROM chosen)) AND e.id = chosen.id
         RETURNING chosen.status AS found, chosen.due_at AS was_due_at, e.*),
     written AS (
         INSERT INTO {{s}}.journal ({_JOURNAL_COLUMNS})
@@ -270,7 +287,8 @@ class Statements:
     def renew(self) -> str:
         """Move the end of leases: $1 clock, $2 worker, $3 ids, $4 tokens, $5 lease in microseconds; return which moved.
 
-        Passes over what somebody else has locked.
+        Passes over what somebody else has locked. Nothing but the id may lead to a row: by the worker, all that it
+        holds would be read for each of them.
         """
         return self._in_schema(f"""
     WITH {_CLOCK},
@@ -279,12 +297,13 @@ class Statements:
           FROM (SELECT t.id, t.token FROM unnest($3::text[], $4::integer[]) AS t(id, token) ORDER BY t.id) AS s
          CROSS JOIN LATERAL (
                SELECT e.id FROM {{s}}.executions e
-                WHERE e.id = s.id AND e.token = s.token AND e.worker = $2 AND e.status = '{Status.RUNNING.value}'
+                WHERE e.id = s.id AND e.token = s.token AND coalesce(e.worker, '') = $2
+                  AND e.status = '{Status.RUNNING.value}'
                   FOR NO KEY UPDATE SKIP LOCKED) AS l)
     UPDATE {{s}}.executions e
        SET due_at = least(clock.now::numeric + $5::bigint, 9223372036854775807)::bigint
-      FROM clock, locked
-     WHERE e.id = locked.id
+      FROM clock
+     WHERE e.id = ANY(ARRAY(SELECT id FROM locked))
     RETURNING e.id
 """)
 

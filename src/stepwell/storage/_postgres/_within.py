@@ -1,5 +1,8 @@
 """Transactions that hold rows of the user's: the caller's own (the outbox), and those that are opened for a step.
 
+They wait for a row that somebody else has locked, unlike other commits, since they can't be sent again. The server sees
+them wait, and ends one of two that wait for each other.
+
 Only where the host's loop is asyncio's: a connection can't be used in two loops.
 
 Starts a task: the commit of a step's transaction, which no cancellation may cut in two.
@@ -19,6 +22,7 @@ from anyio import CancelScope
 from stepwell._checks import InvalidArgument
 from stepwell.storage._postgres._commit import Raced, commit_changes, decide_and_write, is_one_change
 from stepwell.storage._postgres._errors import DRIVER
+from stepwell.storage._postgres._plan import ids_of
 from stepwell.storage._postgres._rows import stored
 from stepwell.storage._protocol import StorageError
 from stepwell.storage._transactions import TransactionLost, TransactionRefused
@@ -32,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresCallersTransaction", "PostgresStepTransaction", "step_transaction"]
 
-_PAUSE: Final = 0.02
-"""seconds between two looks at a row that somebody else has locked"""
 _RACES: Final = 5
 """how often somebody else may create what is being created; one who reads what is committed meets him once"""
 _ROLLBACK_LIMIT: Final = 2.0
@@ -67,8 +69,7 @@ _NOTIFY: Final = "SELECT pg_notify($1, '')"
 _MARK: Final = "SAVEPOINT stepwell_step"
 _OWN_AGAIN: Final = """
     RELEASE SAVEPOINT stepwell_step; RESET SESSION AUTHORIZATION; RESET ROLE; SET LOCAL statement_timeout = 0;
-    SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
-    SET LOCAL jit = off"""
+    SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off"""
 """Fails unless the transaction is the one that was opened for the step, and undoes what the step may have set."""
 
 
@@ -106,12 +107,21 @@ class PostgresCallersTransaction:
                         raise StorageError("another transaction has created the same execution meanwhile") from error
                 else:
                     if result is None:
-                        await anyio.sleep(_PAUSE)
+                        await self._wait(unit)
             if result and self._channel:
                 await self._connection.execute(_NOTIFY, self._channel)
         except DRIVER as error:
             raise self._error(error) from error
         return result
+
+    async def _wait(self, unit: Unit) -> None:
+        """Wait in the server, which sees it, and ends one of two transactions that wait for each other."""
+        await self._connection.execute("SAVEPOINT stepwell")
+        try:
+            await self._connection.execute(self._sql.wait, ids_of(unit))
+        finally:
+            with anyio.move_on_after(_ROLLBACK_LIMIT, shield=True):
+                await self._connection.execute("ROLLBACK TO SAVEPOINT stepwell; RELEASE SAVEPOINT stepwell")
 
     def _error(self, error: BaseException) -> StorageError:
         if isinstance(error, asyncpg.InterfaceError):
@@ -245,7 +255,8 @@ class PostgresStepTransaction:
     async def _commit(self, unit: Unit) -> bool | None:
         try:
             with anyio.fail_after(_LIMIT):
-                result = await self._write(unit)
+                while (result := await self._write(unit)) is None:
+                    await self.connection.execute(self._sql.wait, ids_of(unit))
         except (*DRIVER, StorageError, Raced) as error:
             if isinstance(error, TimeoutError):
                 self._cut_off()
