@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 from anyio import CancelScope
 
 from stepwell._client import Client
@@ -164,6 +165,7 @@ class Session:
     async def _hear(self) -> None:
         """Ring the bells when another process or engine has changed something."""
         while True:
+            await anyio.lowlevel.checkpoint()  # whatever the storage does: its hints must not stop the loop
             try:
                 await self.storage.wakeup()
             except StorageError:

@@ -15,8 +15,10 @@ from stepwell.storage import Query, Row, Status
 from stepwell.storage._postgres import _database
 from stepwell.storage._postgres._commit import _sent
 from stepwell.storage._postgres._find import select
+from stepwell.storage._postgres._horizon import BEGINNING
 from stepwell.storage._postgres._rows import json as encoded
 from stepwell.storage._postgres._sql import Statements
+from stepwell.storage._postgres._times import LATEST
 from stepwell.storage.postgres import PostgresStorage
 from stepwell.testing._scene import Scene, following
 
@@ -110,7 +112,7 @@ def sent(*ids: str) -> str:
 
 
 STATEMENTS: Final = {
-    "claim": (SQL.claim, "bigint, text[], text[], integer, text, bigint"),
+    "claim": (SQL.claim, "bigint, text[], text[], integer, text, bigint, bigint, bigint"),
     "commit": (SQL.commit, "bigint, json"),
     "standings": (SQL.standings, "text[]"),
     "clock_and_locked": (SQL.clock_and_locked, "bigint, text[], text[], text[]"),
@@ -156,7 +158,7 @@ def arguments() -> dict[str, str]:
     )
     marks = json.dumps([{"execution_id": id, "id": "signal1", "state": "used"} for id in IDS])
     return {
-        "claim": f"{NOW_TEXT}, ARRAY['w', 'missing'], ARRAY['1', '1'], {LIMIT}, 'me', 60000000",
+        "claim": f"{NOW_TEXT}, ARRAY['w', 'missing'], ARRAY['1', '1'], {LIMIT}, 'me', 60000000, {BEGINNING}, {LATEST}",
         "commit": f"{NOW_TEXT}, {sent(*IDS)}",
         "standings": array(IDS),
         "clock_and_locked": f"{NOW_TEXT}, {array(IDS)}, {array(IDS)}, {array(['signal1'] * len(IDS))}",
@@ -247,7 +249,7 @@ async def claims_read_a_bounded_range_of_their_index_in_order(plans: Plans) -> N
     for node in found:
         if node["Node Type"] == "Sort":
             assert rows_of(node) <= 2 * LIMIT, told(node)
-    nothing = f"{NOW_TEXT}, ARRAY['missing', 'w'], ARRAY['1', '2'], {LIMIT}, 'me', 60000000"
+    nothing = f"{NOW_TEXT}, ARRAY['missing', 'w'], ARRAY['1', '2'], {LIMIT}, 'me', 60000000, {BEGINNING}, {LATEST}"
     found = await plans.explain("claim", nothing)
     assert sum(rows_of(node) for node in scans(found)) == 0
     assert buffers(found) < 100

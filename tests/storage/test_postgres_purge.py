@@ -19,7 +19,9 @@ pytest.importorskip("asyncpg")
 import asyncpg
 
 from stepwell.storage._postgres import _database, _purge
+from stepwell.storage._postgres._horizon import BEGINNING
 from stepwell.storage._postgres._sql import Statements
+from stepwell.storage._postgres._times import LATEST
 from stepwell.storage.postgres import PostgresStorage
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_time]
@@ -76,7 +78,9 @@ async def test_it_goes_by_indexes_however_full_the_tables_are(postgres_dsn: str,
 async def test_a_claim_still_goes_by_the_index_of_what_is_due(postgres_dsn: str, opened: Storage) -> None:
     async with connected(postgres_dsn, _database._SESSION) as connection:
         await connection.execute(FILL)
-        found = await scanned(connection, Statements("stepwell").claim, None, ["w"], ["1"], 10, "worker", 1)
+        found = await scanned(
+            connection, Statements("stepwell").claim, None, ["w"], ["1"], 10, "worker", 1, BEGINNING, LATEST
+        )
         assert found[0].endswith("executions_due")
         assert not any("executions_ended" in one for one in found)
 

@@ -78,7 +78,7 @@ class _Opened:
                 return await self.loop.run(self._open, prepare)
             except DatabaseAway as error:
                 with CancelScope(shield=True):
-                    await self.loop.run(self.close)
+                    await self.loop.run(self._close_databases)
                 if anyio.current_time() + pause > until:
                     raise
                 if not is_waiting:
@@ -86,7 +86,7 @@ class _Opened:
                     is_waiting = True
             except BaseException:
                 with CancelScope(shield=True):
-                    await self.loop.run(self.close)
+                    await self.loop.run(self._close_databases)
                 raise
             await anyio.sleep(pause)
             pause = min(pause * 2, 2.0)
@@ -99,6 +99,9 @@ class _Opened:
 
     async def close(self) -> None:
         await self.listener.close()
+        await self._close_databases()
+
+    async def _close_databases(self) -> None:
         await self.steps.close()
         await self.renewals.close()
         await self.database.close()

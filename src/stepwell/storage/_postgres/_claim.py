@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stepwell._model import Definition, Entry, Kind, Stored
 from stepwell.storage._postgres._horizon import BEGINNING, Horizon
 from stepwell.storage._postgres._rows import stored
-from stepwell.storage._postgres._times import microseconds
+from stepwell.storage._postgres._times import LATEST, microseconds
 from stepwell.storage._protocol import Capability, Claims, Lease, Renewal, StorageError
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ async def claim(
         names, versions = [name for name, _ in capabilities], [version for _, version in capabilities]
         since = horizon.begin()
         ask = partial(connection.fetch, sql.claim, now, names, versions)
-        found = await ask(limit, worker, microseconds(lease), since)
+        found = await ask(limit, worker, microseconds(lease), since, LATEST)
         if len(found) < limit and since != BEGINNING:
-            found = await ask(limit - len(found), worker, microseconds(lease), BEGINNING) + found
+            found = await ask(limit - len(found), worker, microseconds(lease), BEGINNING, since) + found
         elif len(found) == limit:
             horizon.is_full(found[0]["was_due_at"])
         leased = [stored(record, _claimed(record)) for record in found]

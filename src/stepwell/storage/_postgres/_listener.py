@@ -19,6 +19,7 @@ import anyio
 from anyio import CancelScope
 
 from stepwell.storage._postgres._errors import DRIVER
+from stepwell.storage._protocol import StorageError
 
 if TYPE_CHECKING:
     import asyncpg
@@ -85,8 +86,9 @@ class Listener:
         self._waiting += 1
         try:
             await (self._wait(since) if self._channel else self._next_ring(since))
-            if not self._is_closed:
-                heapq.heappush(self._away, self._rings)
+            if self._is_closed:  # to come back at once, again and again, would stop the loop
+                raise StorageError(f"{self._database.address.name}: the storage is closed")
+            heapq.heappush(self._away, self._rings)
         finally:
             self._waiting -= 1
 

@@ -236,7 +236,7 @@ class Statements:
     def claim(self) -> str:
         """Lease due executions: $1 clock, $2 workflows and $3 versions, $4 limit, $5 worker, $6 lease in microseconds.
 
-        $7 is the time before which nobody needs to look (`_horizon`).
+        Looks at what came to be due from $7 on, and before $8 (`_horizon`).
         One bounded range of the index for each pair, in order, whatever else is due; the first of each workflow comes
         before all others. `found` is the status before; `journal` ends before the claim's own entry.
         """
@@ -248,7 +248,8 @@ class Statements:
          CROSS JOIN LATERAL (
                SELECT e.id, e.workflow, e.status, e.due_at
                  FROM {{s}}.executions e
-                WHERE e.workflow = p.w AND e.version = p.v AND e.due_at <= clock.now AND e.due_at >= $7
+                WHERE e.workflow = p.w AND e.version = p.v AND e.due_at <= clock.now
+                  AND e.due_at >= $7 AND e.due_at < $8
                 ORDER BY e.due_at
                 LIMIT $4
                   FOR NO KEY UPDATE SKIP LOCKED) AS due),
