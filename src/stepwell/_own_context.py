@@ -28,7 +28,7 @@ def call_in_own_context(
     Does what `await function(*arguments)` does (PEP 380), each piece between two waits in a copy of the context of now.
     """
     run = copy_context().run
-    called = exposed(run, function, *arguments)
+    called: Any = exposed(run, function, *arguments)
     work: Coroutine[Any, Any, Any] = called if iscoroutine(called) else _awaited(called)
     step: Callable[[Any], Any] = work.send
     given: Any = None

@@ -21,7 +21,7 @@ __all__ = ["Results"]
 
 _POLL: Final = 1.0
 """seconds between two looks at executions that end in another process"""
-_MIN_PAUSE: Final = 0.05
+_MIN_PAUSE: Final = 0.01
 """seconds between two looks, however many hints there are"""
 _MAX_IDS: Final = 500
 """executions asked after in one query"""

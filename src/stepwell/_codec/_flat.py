@@ -11,7 +11,7 @@ import dataclasses
 import math
 import operator
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import inspect
@@ -28,6 +28,9 @@ _PLAIN: Final[dict[type[inspect.Type], type]] = {
     inspect.BoolType: bool,
     inspect.NoneType: type(None),
 }
+
+
+_type_of = cast("Callable[[object], type[object]]", type)  # to type checkers, the type of an Any is unknown
 
 
 class FlatRecord:
@@ -49,7 +52,7 @@ class FlatRecord:
         except AttributeError:
             return False
         for item, kinds in zip(items, self._kinds, strict=True):
-            kind = type(item)
+            kind = _type_of(item)
             if kind not in kinds:
                 return False
             if kind is int and not -_WORD < item < _WORD:
@@ -75,7 +78,7 @@ def flat_record(annotation: Any, decoder: msgspec.json.Decoder[Any]) -> FlatReco
     if len(names) < _LEAST_FIELDS or names != tuple(field.name for field in info.fields):
         return None
     kinds = tuple(_kinds_of(field) for field in info.fields)
-    return FlatRecord(kind, names, kinds) if all(kinds) else None
+    return FlatRecord(annotation, names, kinds) if all(kinds) else None
 
 
 def _kinds_of(field: inspect.Field) -> frozenset[type]:

@@ -72,14 +72,18 @@ _SIGNALS: Final = """
           FROM {s}.signals g WHERE g.execution_id = e.id) END AS accepted"""
 
 
-class Statements:
-    """All statements, for the schema of this (quoted) name."""
+class _InSchema:
+    """Texts that name the schema of this (quoted) name."""
 
     def __init__(self, schema: str) -> None:
         self.schema = schema
 
     def _in_schema(self, sql: str) -> str:
         return sql.replace("{s}", self.schema)
+
+
+class _Commits(_InSchema):
+    """What commits."""
 
     @cached_property
     def commit(self) -> str:
@@ -231,6 +235,10 @@ class Statements:
            AND g.execution_id = t.execution_id AND g.id = t.id)
     SELECT (SELECT count(*) FROM created) AS created, (SELECT count(*) FROM changed) AS changed
 """)
+
+
+class Statements(_Commits):
+    """All statements, for the schema of this (quoted) name."""
 
     @cached_property
     def claim(self) -> str:
