@@ -85,9 +85,13 @@ def pure_core() -> str:
 
 @nox.session(python=INTERPRETERS)
 def tests(session: nox.Session) -> None:
-    """Run the tests against the package as it would be installed."""
+    """Run the tests against the package as it would be installed.
+
+    Those of the benchmarks, which are programs and no part of it, run on the newest interpreter only.
+    """
     session.install(".[all]", *groups("test"))
-    session.run("pytest", *session.posargs)
+    left_out = () if session.python == NEWEST else ("--ignore=tests/benchmarks",)
+    session.run("pytest", *left_out, *session.posargs)
 
 
 @nox.session(python=NEWEST)

@@ -214,7 +214,11 @@ async def test_a_terminal_that_raises_fails_the_execution_and_keeps_what_was_don
 # -- decisions ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", ["nowhere", None, ["go"], 5, object(), b"go", "Go"], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    ["nowhere", None, ["go"], 5, object(), b"go", "Go"],
+    ids=["nowhere", "None", "list", "int", "object", "bytes", "Go"],
+)
 @pytest.mark.parametrize("kind", ["riding", "async"])
 @pytest.mark.parametrize("storage_kind", ["memory"])
 async def test_a_decision_that_returns_no_known_route_fails_and_lists_its_routes(
