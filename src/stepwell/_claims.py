@@ -67,6 +67,7 @@ class Place:
         self._change: Change | None = None
         self._sent_at = math.inf
         self._is_filled = False
+        self._is_closed = False
 
     @property
     def worker(self) -> str:
@@ -88,13 +89,14 @@ class Place:
         return True
 
     def landed(self) -> None:
-        """Let the worker begin."""
-        if self._change is not None and not self._is_filled:
+        """Let the worker begin. A lease that lands after the place was closed is found by the next renewal."""
+        if self._change is not None and not self._is_filled and not self._is_closed:
             stored = Stored(self._change.row, self._change.entries, (), now=0)
             self._is_filled = self._slots.fill(Claim(stored, self._program, self._sent_at))
 
     def close(self) -> Lease | None:
         """Free the slot if nothing runs in it, and return the lease that there is then if the commit went through."""
+        self._is_closed = True
         if self._is_filled:
             return None
         self._slots.vacate()

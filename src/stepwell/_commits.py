@@ -252,11 +252,17 @@ class Commits:
                 if pending.is_settled:
                     pending.told.set()
         else:
+            doubtful: list[_Pending] = []
             for pending, is_committed in zip(batch, results, strict=True):
                 if is_committed is False and pending.is_in_doubt:
-                    await self._look(pending)
+                    doubtful.append(pending)
                 else:
                     self._settle(pending, is_committed=is_committed)
+            for pending in doubtful:  # the others need not wait for them
+                pending.tell_by(anyio.Event())
+            for pending in doubtful:
+                await self._look(pending)
+                pending.told.set()
 
     async def _look(self, pending: _Pending) -> None:
         """Settle a unit that was refused, perhaps because an earlier try went through after all."""

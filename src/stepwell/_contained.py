@@ -1,8 +1,8 @@
 """Tasks that don't break the task group in which they run, though user code left a cancel scope open in them.
 
 Starts tasks: one for each piece of work that runs at the same time, in a *pen*, a task group that they share, and one
-for the pen itself, in the task group that all this was made for. A task whose work has ended well takes the next piece:
-to begin and end one costs more than to wake one (measured: 16 against 4 µs).
+for the pen itself, in the task group that all this was made for. On Trio, a task whose work has ended well takes the
+next piece: to begin and end one costs more than to wake one (measured: 16 against 4 µs).
 
 A task that ends with a cancel scope still open breaks its task group, and with it every task beside it. So such a task
 does not end: it is parked, its pen takes nothing more, and both end when all else in the pen has. A task group for each
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import anyio
 from anyio import CancelScope, create_task_group, current_effective_deadline, get_cancelled_exc_class
 
-from stepwell._interrupts import is_task_as_new, sheltered
+from stepwell._interrupts import may_use_task_again, sheltered
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -134,7 +134,7 @@ class _Pen:
         next_piece: _Piece | None = piece
         while next_piece is not None:
             await self._do(next_piece)
-            if self.is_closed or not is_task_as_new():
+            if self.is_closed or not may_use_task_again():
                 return
             next_piece = await self._next()
 

@@ -1,4 +1,4 @@
-"""Where Ctrl-C may strike, and whether a cancellation of asyncio's own is left. Imports neither Trio nor asyncio.
+"""Where Ctrl-C may strike, and which tasks may be used again. Imports neither Trio nor asyncio.
 
 Trio raises KeyboardInterrupt between any two instructions of whatever task runs, so it could cut the engine's own
 bookkeeping in two: a lease taken and never run, a commit sent and never told. What runs in `sheltered` is spared:
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["exposed", "is_task_as_new", "mark_shelters", "sheltered"]
+__all__ = ["exposed", "mark_shelters", "may_use_task_again", "sheltered"]
 
 T = TypeVar("T")
 
@@ -39,10 +39,14 @@ def mark_shelters() -> None:
         trio.lowlevel.disable_ki_protection(exposed)
 
 
-def is_task_as_new() -> bool:
-    """Tell whether nothing is left in this task of an `asyncio.Task.cancel()` that somebody swallowed."""
+def may_use_task_again() -> bool:
+    """Tell whether nothing that user code has left in this task can strike later.
+
+    On asyncio something may: a timer that cancels the task (`asyncio.timeout` that was entered and never left), or what
+    is left of a `Task.cancel()` that somebody swallowed. Nobody can see the former, so no task is used again there.
+    """
     asyncio = sys.modules.get("asyncio")
     try:
-        return asyncio is None or not asyncio.current_task().cancelling()
+        return asyncio is None or asyncio.current_task() is None
     except RuntimeError:  # no loop of asyncio's runs: this is Trio
         return True

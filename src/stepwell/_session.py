@@ -69,7 +69,7 @@ class Session:
         self._listeners = listeners
         self._workers: set[Worker] = set()
         self._left = anyio.Event()
-        self._commits = Commits(storage, self._committed)
+        self._commits = Commits(storage, self._committed_after_its_start)
         self._starts = Commits(storage, self._committed)
         self.results = Results(storage, self.wakeups)
         self.services = Services(
@@ -171,6 +171,11 @@ class Session:
             except StorageError:
                 await anyio.sleep(_EAR_PAUSE)  # the polls go on meanwhile
             self.wakeups.ring(from_elsewhere=True)
+
+    def _committed_after_its_start(self, unit: Unit) -> None:
+        """Tell of a unit whose execution's start may be under way in the other lane, but not before that is told."""
+        first = unit[0]
+        self._starts.after(first.row.id if isinstance(first, Change) else first.id, partial(self._committed, unit))
 
     def _committed(self, unit: Unit) -> None:
         """Tell this process what was committed. Called in the order of the commits, before those who sent it hear."""

@@ -231,7 +231,8 @@ class Worker:
 
     async def _claim(self, steps: ContainedTasks) -> bool:
         """Claim as many executions as there are free slots; return whether there may be more that are due."""
-        free = self._concurrency - self._running
+        self._is_idle = False  # from here on the free slots are spoken for
+        free = max(self._concurrency - self._running, 0)
         try:
             if self._registry.has_news or self._lost_claims:
                 with anyio.fail_after(_CLAIM_LIMIT):

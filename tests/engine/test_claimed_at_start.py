@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from stepwell import Engine, Event, ExecutionConflict, Status
@@ -29,9 +31,15 @@ class Gated:
 
     def __init__(self) -> None:
         self.gate = Gate()
+        self.running = self.peak = 0
 
         async def stop(ctx: Ctx) -> int:
-            await self.gate.enter(ctx.execution_id)
+            self.running += 1
+            self.peak = max(self.peak, self.running)
+            try:
+                await self.gate.enter(ctx.execution_id)
+            finally:
+                self.running -= 1
             return ctx.attempt
 
         self.flow = line(stop)
@@ -201,3 +209,50 @@ async def test_a_worker_that_drains_takes_no_start(store: Storage) -> None:
         statuses: dict[str, Any] = {one.id: one.status for one in (await engine.find()).executions}
         assert statuses == {"running": Status.SUCCEEDED, "queued": Status.QUEUED}
         assert "execution.claimed" not in [entry.kind for entry in await engine.journal("queued")]
+
+
+async def test_a_claim_on_its_way_has_the_free_slots(faulty: Faulty) -> None:
+    gated = Gated()
+    async with Engine(faulty, workflows=[gated.flow]) as engine, engine.worker(concurrency=1, poll_interval=10):
+        await anyio.sleep(1)
+        faulty.spoil("claim", how=How.HANGS_AFTER, seconds=1)
+        late = await engine.start(gated.flow, 0, delay=1)
+        await anyio.sleep(1.5)  # its claim is made, and not answered
+        now = await engine.start(gated.flow, 1)
+        await anyio.sleep(20)
+        assert gated.gate.arrivals.entries == [late.id]
+        gated.gate.open()
+        assert [await late.result(60), await now.result(60)] == [1, 1]
+
+
+async def test_a_commit_that_lands_when_its_start_was_cancelled_takes_no_slot_twice(faulty: Faulty) -> None:
+    gated = Gated()
+    async with Engine(faulty, workflows=[gated.flow]) as engine, engine.worker(concurrency=1, poll_interval=1):
+        await anyio.sleep(1)
+        faulty.spoil("commit", how=How.HANGS_AFTER, seconds=6)
+        with anyio.move_on_after(1):
+            await engine.start(gated.flow, 0)
+        await anyio.sleep(10)
+        for number in range(3):
+            await engine.start(gated.flow, number)
+        await anyio.sleep(200)  # a renewal finds what landed, and gives it back
+    assert len(set(gated.gate.arrivals.entries)) == 4
+    assert gated.peak == 1
+
+
+async def test_a_cancel_does_not_overtake_the_start(faulty: Faulty) -> None:
+    gated = Gated()
+    told: list[tuple[str, str | None]] = []
+    async with Engine(faulty, workflows=[gated.flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
+        engine.on(["execution.queued", "execution.cancelled"], lambda event: told.append(_place(event)[:2]))
+        await anyio.sleep(1)
+        fault = faulty.spoil("commit", how=How.HANGS_AFTER, seconds=1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(engine.start, gated.flow, 0, id="one"))
+            await fault.reached()
+            while await faulty.load("one") is None:
+                await anyio.lowlevel.checkpoint()
+            assert await engine.cancel("one") is Status.CANCELLED
+        await anyio.sleep(1)
+        assert gated.running == 0
+    assert told == [("execution.queued", "one"), ("execution.cancelled", "one")]

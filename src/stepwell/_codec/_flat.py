@@ -75,10 +75,20 @@ def flat_record(annotation: Any, decoder: msgspec.json.Decoder[Any]) -> FlatReco
         names = () if hasattr(kind, "__post_init__") else kind.__struct_fields__
     else:
         return None
+    if not _reads_what_is_there(kind, names):
+        return None
     if len(names) < _LEAST_FIELDS or names != tuple(field.name for field in info.fields):
         return None
     kinds = tuple(_kinds_of(field) for field in info.fields)
     return FlatRecord(annotation, names, kinds) if all(kinds) else None
+
+
+def _reads_what_is_there(kind: Any, names: tuple[str, ...]) -> bool:
+    """Tell whether no code of the class comes between an attribute and who reads it."""
+    readers = (object.__getattribute__, msgspec.Struct.__getattribute__)
+    return kind.__getattribute__ in readers and not any(
+        isinstance(getattr(kind, name, None), property) for name in names
+    )
 
 
 def _kinds_of(field: inspect.Field) -> frozenset[type]:

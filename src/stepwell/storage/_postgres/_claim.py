@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stepwell._model import Definition, Entry, Kind, Stored
+from stepwell.storage._postgres._errors import DRIVER
 from stepwell.storage._postgres._horizon import BEGINNING, Horizon
 from stepwell.storage._postgres._rows import stored
 from stepwell.storage._postgres._times import LATEST, microseconds
@@ -48,7 +50,8 @@ async def claim(
         ask = partial(connection.fetch, sql.claim, now, names, versions)
         found = await ask(limit, worker, microseconds(lease), since, LATEST)
         if len(found) < limit and since != BEGINNING:
-            found = await ask(limit - len(found), worker, microseconds(lease), BEGINNING, since) + found
+            with suppress(*DRIVER):  # what was found is leased, and must not be lost; the next claim looks again
+                found = await ask(limit - len(found), worker, microseconds(lease), BEGINNING, since) + found
         elif len(found) == limit:
             horizon.is_full(found[0]["was_due_at"])
         leased = [stored(record, _claimed(record)) for record in found]
