@@ -61,9 +61,8 @@ class _Wiring:
         end = self.end(stops[-1], self.ins[number], -1)
         x, y = points[-1]
         if y != end[1]:
-            if x != right:
-                points.append((right, y))
-            points.append((self.ends[self.draft.layers.places[stops[-1]]][0] - ARROW, end[1]))
+            bend = (self.ends[self.draft.layers.places[stops[-1]]][0] - ARROW, end[1])
+            points += [bend] if x == right else [(right, y), bend]
         points.append(end)
         return Wire(tuple(points), self.label(number))
 
