@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import nox
-from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "virtualenv"
@@ -95,16 +94,7 @@ def tests(session: nox.Session) -> None:
     """
     session.install(".[all]", *groups("test"))
     left_out = () if session.python == NEWEST else tuple(f"--ignore=tests/{path}" for path in ONCE)
-    command = ("pytest", "-o", f"cache_dir=.pytest_cache/{session.python}", *left_out, *session.posargs)
-    try:
-        session.run(*command)
-    except CommandFailed:
-        if "CI" not in os.environ:
-            raise
-        # Some tests watch real processes on a machine that is shared. What fails twice is broken; what fails once is
-        # told here, and to be looked into.
-        session.warn("UNSTEADY unless it fails again: what failed is run once more, by itself")
-        session.run(*command, "--last-failed", "--last-failed-no-failures=none")
+    session.run("pytest", *left_out, *session.posargs)
 
 
 @nox.session(python=NEWEST)

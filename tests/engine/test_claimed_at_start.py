@@ -215,9 +215,11 @@ async def test_a_claim_on_its_way_has_the_free_slots(faulty: Faulty) -> None:
     gated = Gated()
     async with Engine(faulty, workflows=[gated.flow]) as engine, engine.worker(concurrency=1, poll_interval=10):
         await anyio.sleep(1)
-        faulty.spoil("claim", how=How.HANGS_AFTER, seconds=1)
         late = await engine.start(gated.flow, 0, delay=1)
-        await anyio.sleep(1.5)  # its claim is made, and not answered
+        await anyio.sleep(0.5)
+        claim = faulty.spoil("claim", how=How.HANGS_AFTER, seconds=1)
+        await claim.reached()
+        await anyio.sleep(0.5)  # it is made, and not answered
         now = await engine.start(gated.flow, 1)
         await anyio.sleep(20)
         assert gated.gate.arrivals.entries == [late.id]
