@@ -1,7 +1,7 @@
 """What the server gives without Stepwell: one asyncpg connection, and one plain statement a commit.
 
-A step here is what a step can't do without: its execution's row is updated, and 200 bytes are added to a journal. All
-steps of a commit are one statement, which is the fastest way there is.
+A step here is what a step can't do without: its execution's row is updated, and 200 bytes of its own are added to a
+journal, which is kept by execution. All steps of a commit are one statement, which is the fastest way there is.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ _TABLES: Final = """
 CREATE TABLE raw_executions (id text COLLATE "C" PRIMARY KEY, revision integer NOT NULL, status text NOT NULL)
   WITH (fillfactor = 70);
 CREATE TABLE raw_journal (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, execution_id text NOT NULL, payload text NOT NULL);
+    execution_id text COLLATE "C" NOT NULL, seq integer NOT NULL, payload text NOT NULL,
+    PRIMARY KEY (execution_id, seq));
 """
 _FILL: Final = "INSERT INTO raw_executions SELECT id, 0, 'queued' FROM unnest($1::text[]) AS t(id)"
 _STEP: Final = """
 WITH changed AS (
-    UPDATE raw_executions AS e SET revision = revision + 1 FROM unnest($1::text[]) AS t(id) WHERE e.id = t.id
-    RETURNING e.id)
-INSERT INTO raw_journal (execution_id, payload) SELECT id, $2 FROM changed
+    UPDATE raw_executions AS e SET revision = revision + 1
+      FROM unnest($1::text[], $2::text[]) AS t(id, payload) WHERE e.id = t.id
+    RETURNING e.id, e.revision, t.payload)
+INSERT INTO raw_journal (execution_id, seq, payload) SELECT id, revision, payload FROM changed
 """
 
 
@@ -49,7 +51,7 @@ class RawPostgres:
         """Commit so many steps in one statement; no more than there are executions."""
         start = self._number % _ROWS
         ids = (self._ids[start:] + self._ids[:start])[:steps]
-        await self._connection.execute(_STEP, ids, _PAYLOAD)
+        await self._connection.execute(_STEP, ids, [_PAYLOAD] * steps)
         self._number += steps
 
     async def position(self) -> int:

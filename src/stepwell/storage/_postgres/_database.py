@@ -39,8 +39,13 @@ _RELEASE_LIMIT: Final = 2.0
 _CONNECT_LIMIT: Final = 10.0
 _CLOSE_LIMIT: Final = 5.0
 """seconds"""
-_TRIES: Final = 6
-"""how often a transaction is begun again that the server gave up for the sake of others"""
+_TRIES: Final = 12
+"""how often a transaction is run that the server gives up for the sake of others"""
+_FIRST_PAUSE: Final = 0.004
+_LONGEST_PAUSE: Final = 0.25
+"""seconds at most before it is begun again; doubled from the first on, half of it on average: 0.8 s in all. Where every
+commit is serializable, as behind a pooler in a database of that default, a few workers need some tries to get by.
+"""
 
 _SESSION: Final = {
     "application_name": "stepwell",
@@ -134,7 +139,8 @@ class Database:
                     raise self.error(error) from error
             except DRIVER as error:
                 raise self.error(error) from error
-            await anyio.sleep(0.002 * 2**attempt * random.random())  # noqa: S311 (jitter)
+            pause = min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE)
+            await anyio.sleep(pause * random.random())  # noqa: S311 (jitter)
         raise AssertionError("unreachable")
 
     async def _once(self, work: Callable[..., Awaitable[T]], args: tuple[Any, ...], limit: float) -> T:
