@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from stepwell import Engine, Workflow
 from stepwell._commits import Commits, NotTrusted
 from stepwell._model import Change, Unit
 from stepwell._transition import begin
-from stepwell.storage import Storage, StorageError
+from stepwell.storage import Storage, StorageError, Stored
 from tests.engine.faulty import Faulty, How
 from tests.engine.flows import HOUR_POLL, Ctx, kinds, line
 from tests.engine.small import Through
@@ -293,6 +294,41 @@ async def test_a_unit_that_is_held_up_after_a_doubtful_try_is_looked_for_when_it
         units = [creation(f"e{number}") for number in range(2)]
         assert await commit_all(commits, units) == {0: True, 1: True}
     assert sorted(told) == ["change-e0", "change-e1"]
+
+
+async def test_whoever_waits_while_doubtful_units_are_looked_for_sleeps(
+    store: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Sequence[bool | None] | None] = [None, [None], [None], [False, False]]
+    """cut off; each is held up alone; both are refused"""
+    waits = 0
+
+    async def commit(units: Sequence[Unit]) -> Sequence[bool | None]:
+        answer = answers.pop(0)
+        if answer is None:
+            await store.commit(units)
+            raise StorageError("cut off, and the server went on")
+        return answer
+
+    async def load(id: str) -> Stored | None:
+        for _ in range(100):
+            await anyio.lowlevel.checkpoint()
+        return await store.load(id)
+
+    event: Any = type(anyio.Event())
+    wait = event.wait
+
+    async def counted(self: anyio.Event) -> None:
+        nonlocal waits
+        waits += 1
+        await wait(self)
+
+    doubtful: Any = Through(store, commit=commit, load=load)
+    async with running(doubtful, []) as commits:
+        monkeypatch.setattr(event, "wait", counted)
+        assert await commit_all(commits, [creation("e0"), creation("e1")]) == {0: True, 1: True}
+    assert not answers
+    assert waits < 40, "who waits looks only when there may be news"
 
 
 async def test_a_doubtful_unit_whose_lease_ran_out_is_not_said_to_be_unwritten(store: Storage) -> None:
