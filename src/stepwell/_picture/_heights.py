@@ -24,7 +24,7 @@ _STRAIGHT: Final = 4.0
 _LOOSE: Final = 0.1
 """how much a label from which a detour begins does, or what has no neighbours on a side"""
 
-Lists = list[list[int]]
+Lists = Sequence[Sequence[int]]
 
 
 def heights(
@@ -52,7 +52,7 @@ def heights(
     weights = [1.0 if item < steps else _STRAIGHT if right[item] else _LOOSE for item in range(len(left))]
     # In the end an edge in passing is level with what comes next: it swings over once, right beside its source.
     both = [
-        (after or before) if item >= steps else before + after
+        (after or before) if item >= steps else [*before, *after]
         for item, (before, after) in enumerate(zip(left, right, strict=True))
     ]
     sweeps = _SWEEPS if len(left) <= _SMALL else _FEW_SWEEPS

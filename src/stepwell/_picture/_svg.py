@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from stepwell._graph import Graph, GraphNode, StepKind
@@ -21,6 +21,8 @@ __all__ = ["svg"]
 _CORNER: Final = 6
 _TITLE: Final = 1000
 """characters of a title or a description at most"""
+_ARROW: Final = "&#8594;"
+"""an arrow in such a way that a picture without any other letters beyond Latin-1 takes one byte for each in memory"""
 _DOT: Final = 6
 _RING: Final = 5
 _SIGNS: Final = {
@@ -41,22 +43,28 @@ def svg(graph: Graph, overlay: Overlay | None = None) -> str:
     sketch = sketched(graph, overlay)
     width, height = sketch.layout.width, sketch.layout.height
     edges = sorted(range(len(sketch.links)), key=lambda number: sketch.taken[number] > 0)  # what was taken lies on top
-    drawn = "\n".join(
-        [
-            f'<rect class="b" width="{width}" height="{height}" rx="8"/>',
-            _start(*sketch.layout.start, is_taken=any(sketch.marks)),
-            *(_edge(sketch, number) for number in edges),
-            *(_node(sketch, number) for number in range(len(sketch.blocks))),
-        ]
-    )
+    drawn = [
+        f'<rect class="b" width="{width}" height="{height}" rx="8"/>',
+        _start(*sketch.layout.start, is_taken=any(sketch.marks)),
+        *[_edge(sketch, number) for number in edges],
+        *[_node(sketch, number) for number in range(len(sketch.blocks))],
+    ]
     title, description = _described(graph, overlay)
-    id = "sw" + hashlib.sha256(f"{title}\n{description}\n{drawn}".encode()).hexdigest()[:10]
+    # All is hashed and put together piece by piece: a large picture is not copied once more for either.
+    digest = hashlib.sha256(f"{title}\n{description}".encode())
+    for piece in drawn:
+        digest.update(piece.encode())
+    id = f"sw{digest.hexdigest()[:10]}"
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     role = f'role="img" aria-labelledby="{id}t" aria-describedby="{id}d"'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" id="{id}" {size} {role}>\n'
-        f'<title id="{id}t">{title}</title>\n<desc id="{id}d">{description}</desc>\n'
-        f"<style>{style(id, is_marked=sketch.is_marked)}</style>\n{drawn}\n</svg>\n"
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" id="{id}" {size} {role}>',
+            f'<title id="{id}t">{title}</title>\n<desc id="{id}d">{description}</desc>',
+            f"<style>{style(id, is_marked=sketch.is_marked)}</style>",
+            *drawn,
+            "</svg>\n",
+        ]
     )
 
 
@@ -93,37 +101,38 @@ def _edge(sketch: Sketch, number: int) -> str:
         for line in lines:
             label += f'<text x="{x + 2}" y="{y}">{for_xml(line)}</text>'
             y += SMALL_LINE
-    title = for_xml(cut(told, _TITLE))
+    title = for_xml(cut(told, _TITLE)).replace("→", _ARROW)
     return f'<g class="{names}"><title>{title}</title><path d="{_path(wire)}"/>{_arrow(wire.points[-1])}{label}</g>'
 
 
 def _path(wire: Wire) -> str:
-    """Return the data of a path: swung where both coordinates change, else straight with round corners.
-
-    It ends within the head of the arrow.
-    """
-    *points, (x, y) = wire.points
-    end = x - _CORNER, y
+    """Return the data of a path; it ends within the head of the arrow."""
+    points = wire.points
     x0, y0 = points[0]
     data = f"M{x0} {y0}"
-    for (x, y), (after_x, after_y) in pairwise([*points[1:], end]):
+    for x, y in points[1:-5] if wire.is_bracket else points[1:-1]:
         if y == y0:
-            data += f"H{x}" if after_x != x else _round_corner("H", x, x - x0, after_y - y)
-        elif x == x0:
-            data += f"V{y}" if after_y != y else _round_corner("V", y, y - y0, after_x - x)
+            data += f"H{x}"
         else:
             middle = (x0 + x) // 2
             data += f"C{middle} {y0} {middle} {y} {x} {y}"
         x0, y0 = x, y
-    return f"{data}H{end[0]}"
+    return data + (_bracket(points[-6:]) if wire.is_bracket else f"H{points[-1][0] - _CORNER}")
 
 
-def _round_corner(way: str, corner: int, on: int, off: int) -> str:
-    """Return a straight line across (H) or down (V) to a corner, so far *on*, and the turn there, so far *off*."""
-    radius = min(_CORNER, abs(on) // 2, abs(off) // 2)
-    on, off = radius if on > 0 else -radius, radius if off > 0 else -radius
-    turn = f"{on} 0 {on} {off}" if way == "H" else f"0 {on} {off} {on}"
-    return f"{way}{corner - on}q{turn}"
+def _bracket(points: Sequence[Point]) -> str:
+    """Return the data of a bracket: all its corners are of one roundness, for which the shortest side has room."""
+    (begin, top), (out, _), (_, line), (back, _), _, (end, bottom) = points
+    end -= _CORNER
+    shortest = min(out - begin, abs(line - top), abs(back - out), abs(bottom - line), end - back)
+    radius = min(_CORNER, shortest // 2)
+    first = radius if line > top else -radius
+    along = radius if back > out else -radius
+    last = radius if bottom > line else -radius
+    return (
+        f"H{out - radius}q{radius} 0 {radius} {first}V{line - first}q0 {first} {along} {first}"
+        f"H{back - along}q{along} 0 {along} {last}V{bottom - last}q0 {last} {radius} {last}H{end}"
+    )
 
 
 def _node(sketch: Sketch, number: int) -> str:

@@ -25,12 +25,18 @@ class Wire(NamedTuple):
     points: tuple[Point, ...]
     label: Point | None
     """where the line below its label begins"""
+    is_bracket: bool
+    """whether its last six points are a bracket: across, up or down, across, up or down, and across"""
 
 
 def wires_of(draft: Draft, columns: Columns, buses: Sequence[Bus]) -> list[Wire]:
     """Return the course of each edge; it is within another step or label nowhere, and ends level at its target."""
     wiring = _Wiring(draft, columns, buses)
-    return [wiring.wire(number, way) for number, way in enumerate(draft.layers.ways)]
+    through, around = Way.THROUGH, Way.AROUND
+    return [
+        wiring.through(number) if way is through else wiring.around(number) if way is around else wiring.loop(number)
+        for number, way in enumerate(draft.layers.ways)
+    ]
 
 
 class _Wiring:
@@ -47,13 +53,9 @@ class _Wiring:
         steps = zip(columns.lefts, columns.rights, strict=True)
         self.ends = [ends for pair in zip(steps, columns.labels, strict=True) for ends in pair]
         """of each column, from left to right"""
+        self.arrivals = {id(bus): self.arrival(bus) for bus in buses}
         self.loops: dict[int, tuple[int, int]] = {}
         """for each step, how many loops were led over it and how high they are"""
-
-    def wire(self, number: int, way: Way) -> Wire:
-        if way is Way.THROUGH:
-            return self.through(number)
-        return self.around(number) if way is Way.AROUND else self.loop(number)
 
     def through(self, number: int) -> Wire:
         stops = self.draft.layers.stops[number]
@@ -64,17 +66,21 @@ class _Wiring:
             bend = (self.ends[self.draft.layers.places[stops[-1]]][0] - ARROW, end[1])
             points += [bend] if x == right else [(right, y), bend]
         points.append(end)
-        return Wire(tuple(points), self.label(number))
+        return Wire(tuple(points), self.label(number), is_bracket=False)
 
     def around(self, number: int) -> Wire:
         points, _ = self.course(number, self.draft.layers.stops[number][1:])
         bus = self.bus_of[number]
-        leave = self.columns.leaving(self.draft.rank(self.draft.links[number].source), bus)
-        enter = self.columns.entering(bus)
-        end = self.end(bus.target, self.ins[number], -1)
+        leave = self.columns.leaving(self.draft.layers.ranks[self.draft.links[number].source], bus)
         # The line lies beyond all that the edge leaves and enters, so that each of these points is a corner.
-        points += [(leave, points[-1][1]), (leave, bus.line), (enter, bus.line), (enter, end[1]), end]
-        return Wire(tuple(points), self.label(number))
+        points += [(leave, points[-1][1]), (leave, bus.line), *self.arrivals[id(bus)]]
+        return Wire(tuple(points), self.label(number), is_bracket=True)
+
+    def arrival(self, bus: Bus) -> tuple[Point, Point, Point]:
+        """Return how all detours on one line get from there to their target."""
+        enter = self.columns.entering(bus)
+        end = self.end(bus.target, self.ins[bus.links[0]], -1)
+        return (enter, bus.line), (enter, end[1]), end
 
     def loop(self, number: int) -> Wire:
         """Lead a loop over its step, and over the loops before it."""
@@ -88,7 +94,7 @@ class _Wiring:
         out = max(block.width, self.columns.loop_widths[step]) // 2 + LOOP * (nth + 1)
         right, left = middle + out, middle - out - 2
         points = (begin, (right, begin[1]), (right, line), (left, line), (left, end[1]), end)
-        return Wire(points, (middle - link.label // 2, line) if link.label else None)
+        return Wire(points, (middle - link.label // 2, line) if link.label else None, is_bracket=True)
 
     def course(self, number: int, items: Sequence[int]) -> tuple[list[Point], int]:
         """Return an edge's course from its source past some items, each at the height that is kept for it there.
