@@ -158,22 +158,22 @@ class _Builder:
         self.layers = Layers(ranks, columns, [], [], ways, [[link.source] for link in links], [2 * r for r in ranks])
 
     def built(self, order: Sequence[int], leaving: Sequence[Sequence[int]]) -> Layers:
-        layers, loop = self.layers, Way.LOOP
+        layers, loop, around = self.layers, Way.LOOP, Way.AROUND
         for step in order:
             layers.columns[2 * self.ranks[step]].append(step)
             for number in leaving[step]:
-                if layers.ways[number] is not loop:
-                    self.lead(number)
+                way = layers.ways[number]
+                if way is not loop:
+                    self.lead(number, is_detour=way is around)
         layers.alone += [(item,) for item in range(len(layers.places))]
         self.join(len(order))
         return layers
 
-    def lead(self, number: int) -> None:
+    def lead(self, number: int, *, is_detour: bool) -> None:
         """Lead an edge through the columns to its target; a detour only past the labels beside its source."""
         link, layers = self.links[number], self.layers
         places, columns, stops = layers.places, layers.columns, layers.stops[number]
         rank = self.ranks[link.source]
-        is_detour = layers.ways[number] is Way.AROUND
         if link.label:
             layers.labels[len(places)] = number
         for column in range(2 * rank + 1, 2 * rank + 2 if is_detour else 2 * self.ranks[link.target]):
@@ -221,13 +221,15 @@ def put_labels_in_order(layers: Layers, links: Sequence[Link]) -> None:
             nth[item] = place + 1
     most = len(places) + 1
     keys = [0] * len(places)
-    for link, stops in zip(links, layers.stops, strict=True):
-        for before, item, after in zip(stops, stops[1:], stops[2:], strict=False):
-            if places[item] % 2:
-                keys[item] = nth[before] * most + nth[after]
-        if places[stops[-1]] % 2:
+    around = Way.AROUND
+    for link, way, stops in zip(links, layers.ways, layers.stops, strict=True):
+        if len(stops) > 2:
+            for before, item, after in zip(stops, stops[1:], stops[2:], strict=False):
+                if places[item] % 2:
+                    keys[item] = nth[before] * most + nth[after]
+        elif way is around and len(stops) > 1:
             is_back = ranks[link.target] <= ranks[link.source]
-            keys[stops[-1]] = nth[link.source] * most + (0 if is_back else most - 1)
+            keys[stops[1]] = nth[link.source] * most + (0 if is_back else most - 1)
     for column in layers.columns[1::2]:
         column.sort(key=keys.__getitem__)
 

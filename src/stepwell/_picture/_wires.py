@@ -43,6 +43,7 @@ class _Wiring:
     def __init__(self, draft: Draft, columns: Columns, buses: Sequence[Bus]) -> None:
         self.draft = draft
         self.columns = columns
+        self.links, self.stops, self.heights, self.blocks = draft.links, draft.layers.stops, draft.heights, draft.blocks
         self.bus_of = {number: bus for bus in buses for number in bus.links}
         self.outs, self.ins = ports_of(draft, self.bus_of)
         self.sides = [
@@ -51,27 +52,29 @@ class _Wiring:
         ]
         """of each step, from left to right"""
         steps = zip(columns.lefts, columns.rights, strict=True)
-        self.ends = [ends for pair in zip(steps, columns.labels, strict=True) for ends in pair]
-        """of each column, from left to right"""
+        ends = [ends for pair in zip(steps, columns.labels, strict=True) for ends in pair]
+        self.ends = [ends[place] for place in draft.layers.places]
+        """of each item's column, from left to right"""
         self.arrivals = {id(bus): self.arrival(bus) for bus in buses}
         self.loops: dict[int, tuple[int, int]] = {}
         """for each step, how many loops were led over it and how high they are"""
 
     def through(self, number: int) -> Wire:
-        stops = self.draft.layers.stops[number]
+        stops = self.stops[number]
+        target = stops[-1]
         points, right = self.course(number, stops[1:-1])
-        end = self.end(stops[-1], self.ins[number], -1)
+        end = self.end(target, self.ins[number], -1)
         x, y = points[-1]
         if y != end[1]:
-            bend = (self.ends[self.draft.layers.places[stops[-1]]][0] - ARROW, end[1])
+            bend = (self.ends[target][0] - ARROW, end[1])
             points += [bend] if x == right else [(right, y), bend]
         points.append(end)
         return Wire(tuple(points), self.label(number), is_bracket=False)
 
     def around(self, number: int) -> Wire:
-        points, _ = self.course(number, self.draft.layers.stops[number][1:])
+        points, _ = self.course(number, self.stops[number][1:])
         bus = self.bus_of[number]
-        leave = self.columns.leaving(self.draft.layers.ranks[self.draft.links[number].source], bus)
+        leave = self.columns.leaving(self.draft.layers.ranks[self.links[number].source], bus)
         # The line lies beyond all that the edge leaves and enters, so that each of these points is a corner.
         points += [(leave, points[-1][1]), (leave, bus.line), *self.arrivals[id(bus)]]
         return Wire(tuple(points), self.label(number), is_bracket=True)
@@ -84,12 +87,12 @@ class _Wiring:
 
     def loop(self, number: int) -> Wire:
         """Lead a loop over its step, and over the loops before it."""
-        link = self.draft.links[number]
-        step, block = link.source, self.draft.blocks[link.source]
+        link = self.links[number]
+        step, block = link.source, self.blocks[link.source]
         nth, used = self.loops.get(step, (0, 0))
         self.loops[step] = nth + 1, used + LOOP_HEIGHT + link.rise
         begin, end = self.end(step, self.outs[number], 1), self.end(step, self.ins[number], -1)
-        line = self.draft.heights[step] - block.height // 2 - used - LOOP_HEIGHT
+        line = self.heights[step] - block.height // 2 - used - LOOP_HEIGHT
         middle = self.columns.middles[self.draft.rank(step)]
         out = max(block.width, self.columns.loop_widths[step]) // 2 + LOOP * (nth + 1)
         right, left = middle + out, middle - out - 2
@@ -102,13 +105,13 @@ class _Wiring:
         It ends where the edge last swung over; from there it is level up to the place from left to right that is
         returned, the right end of the last column.
         """
-        layers, heights, ends = self.draft.layers, self.draft.heights, self.ends
-        source = self.draft.links[number].source
+        heights, ends = self.heights, self.ends
+        source = self.links[number].source
         x, y = self.end(source, self.outs[number], 1)
         points = [(x, y)]
-        right = ends[layers.places[source]][1]
+        right = ends[source][1]
         for item in items:
-            left, beyond = ends[layers.places[item]]
+            left, beyond = ends[item]
             height = heights[item]
             if height != y:
                 if x != right:
@@ -122,12 +125,12 @@ class _Wiring:
         """Return a point on a step's border: on its right (side 1) or on its left (side -1)."""
         x = self.sides[step][side > 0]
         if off:
-            x -= side * inset(self.draft.blocks[step], off)
-        return x, self.draft.heights[step] + off
+            x -= side * inset(self.blocks[step], off)
+        return x, self.heights[step] + off
 
     def label(self, number: int) -> Point | None:
-        layers = self.draft.layers
-        stops = layers.stops[number]
-        if len(stops) == 1 or stops[1] not in layers.labels:
+        """Return where the line below an edge's label begins: the first that it passes is the place for that."""
+        if not self.links[number].label:
             return None
-        return self.ends[layers.places[stops[1]]][0], self.draft.heights[stops[1]]
+        item = self.stops[number][1]
+        return self.ends[item][0], self.heights[item]
