@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell._picture._text import clean, cut, for_xml, lines_of, width
+from stepwell._picture._text import all_for_xml, clean, cut, for_xml, lines_of, width
 
 SIZE, ROOM, LINES = 13, 156, 4
 
@@ -39,6 +39,11 @@ def test_clean_text_can_be_encoded_and_is_one_line(text: str) -> None:
 
 def test_no_text_is_markup() -> None:
     assert for_xml("""<script>&amp;"'</script>]]>""") == "&lt;script&gt;&amp;amp;&quot;'&lt;/script&gt;]]&gt;"
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_many_texts_at_once_are_the_same(texts: list[str]) -> None:
+    assert all_for_xml(texts) == [for_xml(text) for text in texts]
 
 
 def test_long_text_is_cut() -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from stepwell._graph import Graph, GraphNode, StepKind
+from stepwell._graph import Graph, GraphEdge, GraphNode, StepKind
 from stepwell._picture._overlay import Mark, Overlay, StepMark
 from stepwell._picture._shapes import Block, outline
 from stepwell._picture._sketch import LINE, SMALL_LINE, Sketch, sketched
 from stepwell._picture._style import FONT_SIZE, style
-from stepwell._picture._text import cut, for_xml
+from stepwell._picture._text import all_for_xml, cut, for_xml
 
 if TYPE_CHECKING:
     from stepwell._picture._wires import Point, Wire
@@ -21,8 +22,6 @@ __all__ = ["svg"]
 _CORNER: Final = 6
 _TITLE: Final = 1000
 """characters of a title or a description at most"""
-_ARROW: Final = "&#8594;"
-"""an arrow in such a way that a picture without any other letters beyond Latin-1 takes one byte for each in memory"""
 _DOT: Final = 6
 _RING: Final = 5
 _SIGNS: Final = {
@@ -42,12 +41,11 @@ def svg(graph: Graph, overlay: Overlay | None = None) -> str:
     """
     sketch = sketched(graph, overlay)
     width, height = sketch.layout.width, sketch.layout.height
-    edges = sorted(range(len(sketch.links)), key=lambda number: sketch.taken[number] > 0)  # what was taken lies on top
     drawn = [
         f'<rect class="b" width="{width}" height="{height}" rx="8"/>',
         _start(*sketch.layout.start, is_taken=any(sketch.marks)),
-        *[_edge(sketch, number) for number in edges],
-        *[_node(sketch, number) for number in range(len(sketch.blocks))],
+        *_edges(sketch),
+        *_nodes(sketch),
     ]
     title, description = _described(graph, overlay)
     # All is hashed and put together piece by piece: a large picture is not copied once more for either.
@@ -87,22 +85,34 @@ def _arrow(tip: Point) -> str:
     return f'<path class="a" d="M{tip[0]} {tip[1]}l-8-4v8z"/>'
 
 
-def _edge(sketch: Sketch, number: int) -> str:
-    edge, wire, count = sketch.graph.edges[number], sketch.layout.wires[number], sketch.taken[number]
-    names = "e" + " d" * sketch.links[number].is_dashed + " t" * (count > 0)
+def _edges(sketch: Sketch) -> list[str]:
+    """Return all edges; those that were taken come last, so that they lie on top."""
+    told = [_told_of_edge(*given) for given in zip(sketch.graph.edges, sketch.taken, strict=True)]
+    titles = all_for_xml(told)
+    lines = iter(all_for_xml([line for label in sketch.labels for line in label]))
+    others: list[str] = []
+    taken: list[str] = []
+    for number, wire in enumerate(sketch.layout.wires):
+        count = sketch.taken[number]
+        names = "e" + " d" * sketch.links[number].is_dashed + " t" * (count > 0)
+        label = ""
+        if wire.label is not None:
+            x, y = wire.label
+            size = len(sketch.labels[number])
+            y -= 5 + SMALL_LINE * (size - 1)
+            for line in islice(lines, size):
+                label += f'<text x="{x + 2}" y="{y}">{line}</text>'
+                y += SMALL_LINE
+        way = f'<path d="{_path(wire)}"/>{_arrow(wire.points[-1])}'
+        (taken if count else others).append(f'<g class="{names}"><title>{titles[number]}</title>{way}{label}</g>')
+    return others + taken
+
+
+def _told_of_edge(edge: GraphEdge, count: int) -> str:
     told = f"{edge.source} → {edge.target}: {edge.label}"
     if count:
         told += f", taken {'once' if count == 1 else f'{count} times'}"
-    label = ""
-    if wire.label is not None:
-        x, y = wire.label
-        lines = sketch.labels[number]
-        y -= 5 + SMALL_LINE * (len(lines) - 1)
-        for line in lines:
-            label += f'<text x="{x + 2}" y="{y}">{for_xml(line)}</text>'
-            y += SMALL_LINE
-    title = for_xml(cut(told, _TITLE)).replace("→", _ARROW)
-    return f'<g class="{names}"><title>{title}</title><path d="{_path(wire)}"/>{_arrow(wire.points[-1])}{label}</g>'
+    return cut(told, _TITLE)
 
 
 def _path(wire: Wire) -> str:
@@ -135,21 +145,33 @@ def _bracket(points: Sequence[Point]) -> str:
     )
 
 
-def _node(sketch: Sketch, number: int) -> str:
-    node, block, mark = sketch.graph.nodes[number], sketch.blocks[number], sketch.marks[number]
+def _nodes(sketch: Sketch) -> list[str]:
+    given = list(zip(sketch.graph.nodes, sketch.marks, strict=True))
+    titles = all_for_xml([_told(node, mark) for node, mark in given])
+    lines = iter(all_for_xml([line for label in sketch.lines for line in label]))
+    found: list[str] = []
+    for number, (node, mark) in enumerate(given):
+        kind = node.kind if not sketch.is_marked else "u" if mark is None else mark.mark
+        label = islice(lines, len(sketch.lines[number]))
+        inner = _inner(sketch, number, list(label))
+        found.append(f'<g class="n {kind}"><title>{titles[number]}</title>{inner}</g>')
+    return found
+
+
+def _inner(sketch: Sketch, number: int, lines: Sequence[str]) -> str:
+    """Return a step's outline, the lines of its label, and the signs of what became of it."""
+    block, mark = sketch.blocks[number], sketch.marks[number]
     x, y = sketch.layout.middles[number]
     left, top = x - block.width // 2, y - block.height // 2
-    kind = node.kind if not sketch.is_marked else "u" if mark is None else mark.mark
-    parts = [f'<g class="n {kind}"><title>{_told(node, mark)}</title>']
+    parts: list[str] = []
     if mark is not None and mark.is_current:
         around = Block(block.kind, block.width + 2 * _RING, block.height + 2 * _RING)
         parts.append(f'<g class="r">{outline(around, left - _RING, top - _RING)}</g>')
     parts.append(outline(block, left, top))
     note = "" if mark is None else mark.note
-    lines = sketch.lines[number]
     baseline = y - (LINE * len(lines) + (SMALL_LINE if note else 0)) // 2 + FONT_SIZE
     for line in lines:
-        parts.append(f'<text x="{x}" y="{baseline}">{for_xml(line)}</text>')
+        parts.append(f'<text x="{x}" y="{baseline}">{line}</text>')
         baseline += LINE
     if note:
         parts.append(f'<text class="m" x="{x}" y="{baseline - 2}">{for_xml(note)}</text>')
@@ -158,7 +180,7 @@ def _node(sketch: Sketch, number: int) -> str:
         at = x if block.kind is StepKind.DECISION else left + block.width - 5
         parts.append(f'<circle class="c" cx="{at}" cy="{top}" r="8"/>')
         parts.append(f'<path class="g" d="M{at} {top}{_SIGNS[mark.mark]}"/>')
-    return "".join(parts) + "</g>"
+    return "".join(parts)
 
 
 def _told(node: GraphNode, mark: StepMark | None) -> str:
@@ -175,4 +197,4 @@ def _told(node: GraphNode, mark: StepMark | None) -> str:
         facts.append(f"up to {node.max_visits} visits")
     if mark is not None:
         facts.insert(1, mark.detail)
-    return for_xml(cut(" · ".join(facts), _TITLE))
+    return cut(" · ".join(facts), _TITLE)
