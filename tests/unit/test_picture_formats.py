@@ -140,6 +140,16 @@ class TestSvg:
             "done (succeed)",
         ]
 
+    def test_every_edge_has_its_own_label_in_one_line_or_more(self) -> None:
+        long = "the manual approval of the deputy is outstanding <now>"
+        edges = ["a b yes", f"a b {long}", "b b again", "b c next", f"c a {long} & again", "c d no"]
+        root = parsed(svg(graph_of("a:d b:w c:d d:y", edges)))
+        labels = [" ".join(text.text or "" for text in group.iter(f"{SVG}text")) for group in edges_of(root)]
+        assert labels == [edge.split(maxsplit=2)[2] for edge in edges]
+        root = parsed(svg(graph_of("a:a b:a c:y", ["a b next", f"a c {long}", "b c next"])))
+        labels = [" ".join(text.text or "" for text in group.iter(f"{SVG}text")) for group in edges_of(root)]
+        assert labels == ["", long, ""]
+
     def test_what_goes_wrong_is_dashed(self) -> None:
         root = parsed(format(make(), "svg"))
         assert [group.get("class") for group in edges_of(root)] == ["e", "e d", "e", "e", "e", "e d", "e", "e d", "e d"]

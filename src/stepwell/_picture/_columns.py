@@ -126,7 +126,7 @@ class Columns:
 
     def _widest(self, labels: Sequence[int]) -> int:
         numbers = self._draft.layers.labels
-        return max(self._draft.links[numbers[item]].label for item in labels if item in numbers)
+        return max([self._draft.links[numbers[item]].label for item in labels if item in numbers])
 
     def _curve(self, column: int) -> int:
         """Return the room for edges to swing over: more, the farther they have to."""

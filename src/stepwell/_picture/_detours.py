@@ -111,28 +111,36 @@ def _skylines(draft: Draft) -> tuple[_Skyline, _Skyline]:
 class _Skyline:
     """How far out each place in a row is taken; what is taken next lies farther out than all that was.
 
-    Places are looked up by blocks, since detours may be many and each pass all of the row.
+    Places are taken and looked up by blocks, since detours may be many and each pass all of the row.
     """
 
     def __init__(self, taken: list[int]) -> None:
         self.taken = taken
-        self.blocks = [max(taken[begin : begin + _BLOCK]) for begin in range(0, len(taken), _BLOCK)]
+        """how far places were taken one by one"""
+        self.whole = [-_FAR] * -(-len(taken) // _BLOCK)
+        """how far whole blocks were"""
+        self.farthest_in = [max(taken[begin : begin + _BLOCK]) for begin in range(0, len(taken), _BLOCK)]
 
     def farthest(self, begin: int, end: int) -> int:
         """Return how far out a range is taken that is not empty."""
-        first, last = -(-begin // _BLOCK), end // _BLOCK
-        if first >= last:
-            return max(self.taken[begin:end])
-        edges = self.taken[begin : first * _BLOCK] + self.taken[last * _BLOCK : end]
-        return max(self.blocks[first:last] + edges)
+        first, last = begin // _BLOCK, (end - 1) // _BLOCK
+        if first == last:
+            return max(self.whole[first], *self.taken[begin:end])
+        head, tail = self.taken[begin : (first + 1) * _BLOCK], self.taken[last * _BLOCK : end]
+        return max(self.whole[first], self.whole[last], *head, *tail, *self.farthest_in[first + 1 : last])
 
     def take(self, begin: int, end: int, far: int) -> None:
         """Take a range; *far* is beyond all that is taken there."""
-        self.taken[begin:end] = [far] * (end - begin)
         first, last = begin // _BLOCK, (end - 1) // _BLOCK
-        edges = max(far, self.blocks[first]), max(far, self.blocks[last])
-        self.blocks[first : last + 1] = [far] * (last + 1 - first)
-        self.blocks[first], self.blocks[last] = edges
+        for block in {first, last}:
+            self.farthest_in[block] = max(self.farthest_in[block], far)
+        if first == last:
+            self.taken[begin:end] = [far] * (end - begin)
+            return
+        after, before = (first + 1) * _BLOCK, last * _BLOCK
+        self.taken[begin:after] = [far] * (after - begin)
+        self.taken[before:end] = [far] * (end - before)
+        self.whole[first + 1 : last] = self.farthest_in[first + 1 : last] = [far] * (last - first - 1)
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ _STRAIGHT: Final = 4.0
 _LOOSE: Final = 0.1
 """how much a label from which a detour begins does, or what has no neighbours on a side"""
 
-Lists = list[list[int]]
+Lists = Sequence[Sequence[int]]
 
 
 def heights(
@@ -52,7 +52,7 @@ def heights(
     weights = [1.0 if item < steps else _STRAIGHT if right[item] else _LOOSE for item in range(len(left))]
     # In the end an edge in passing is level with what comes next: it swings over once, right beside its source.
     both = [
-        (after or before) if item >= steps else before + after
+        (after or before) if item >= steps else [*before, *after]
         for item, (before, after) in enumerate(zip(left, right, strict=True))
     ]
     sweeps = _SWEEPS if len(left) <= _SMALL else _FEW_SWEEPS
@@ -145,20 +145,30 @@ class _Room:
     ) -> None:
         self.found = found
         # What has no item above it, or none below, is its own neighbour, ever so far away.
-        self._uppers = list(range(len(found)))
-        self._lowers = list(range(len(found)))
-        self._up = [-_FAR] * len(found)
-        self._down = [_FAR] * len(found)
+        self._uppers = uppers = list(range(len(found)))
+        self._lowers = lowers = list(range(len(found)))
+        self._up = up = [-_FAR] * len(found)
+        self._down = down = [_FAR] * len(found)
         for column in columns:
             for upper, lower in pairwise(column):
-                self._uppers[lower], self._lowers[upper] = upper, lower
-                apart = below[upper] + above[lower]
-                self._up[lower], self._down[upper] = apart, -apart
+                uppers[lower], lowers[upper] = upper, lower
+                up[lower] = apart = below[upper] + above[lower]
+                down[upper] = -apart
 
     def of(self, item: int) -> tuple[int, int]:
         """Return the highest and the lowest place for an item as all stand now."""
         found = self.found
         return found[self._uppers[item]] + self._up[item], found[self._lowers[item]] + self._down[item]
+
+    def of_all(self, items: Sequence[int]) -> tuple[int, int]:
+        """Return the highest and the lowest place that all of these items can have; the former is lower if none can."""
+        highest, lowest = -_FAR, _FAR
+        for item in items:
+            upper, lower = self.of(item)
+            highest, lowest = upper if upper > highest else highest, lower if lower < lowest else lowest
+            if highest > lowest:  # as it is for most where edges are many: what comes after doesn't matter
+                break
+        return highest, lowest
 
 
 def _level(columns: Sequence[Sequence[int]], sides: Lists, room: _Room) -> None:
@@ -197,10 +207,7 @@ def _straighten(chains: Sequence[Sequence[int]], room: _Room) -> list[Sequence[i
         if now in (target, source) and (len(inner) == 1 or all(found[item] == now for item in inner)):
             continue
         bent.append(chain)
-        highest, lowest = room.of(inner[0])
-        for item in inner[1:]:
-            upper, lower = room.of(item)
-            highest, lowest = max(highest, upper), min(lowest, lower)
+        highest, lowest = room.of_all(inner)
         if highest <= lowest:
             is_level = highest <= source <= lowest and not highest <= target <= lowest
             height = source if is_level else max(highest, min(lowest, target))

@@ -56,15 +56,17 @@ class Layers:
     ranks: list[int]
     columns: list[list[int]]
     """items from top to bottom: of rank *r* the steps, and edges that pass them, are column *2r*, labels *2r + 1*"""
-    left: list[list[int]]
+    left: list[Sequence[int]]
     """for each item in a column of steps those that it is joined to in the one before, past the labels between"""
-    right: list[list[int]]
+    right: list[Sequence[int]]
     ways: list[Way]
     """for each edge"""
     stops: list[list[int]]
     """for each edge the items that it passes, from its source; those of a detour end beside the labels"""
     places: list[int]
     """the column of each item"""
+    alone: list[tuple[int]] = field(default_factory=list[tuple[int]])
+    """each item as the only neighbour: most have one on a side, and share it"""
     labels: dict[int, int] = field(default_factory=dict[int, int])
     """the edge whose label stands at an item"""
 
@@ -156,23 +158,22 @@ class _Builder:
         self.layers = Layers(ranks, columns, [], [], ways, [[link.source] for link in links], [2 * r for r in ranks])
 
     def built(self, order: Sequence[int], leaving: Sequence[Sequence[int]]) -> Layers:
-        layers, loop = self.layers, Way.LOOP
+        layers, loop, around = self.layers, Way.LOOP, Way.AROUND
         for step in order:
             layers.columns[2 * self.ranks[step]].append(step)
             for number in leaving[step]:
-                if layers.ways[number] is not loop:
-                    self.lead(number)
-        layers.left += [[] for _ in layers.places]
-        layers.right += [[] for _ in layers.places]
-        self.join()
+                way = layers.ways[number]
+                if way is not loop:
+                    self.lead(number, is_detour=way is around)
+        layers.alone += [(item,) for item in range(len(layers.places))]
+        self.join(len(order))
         return layers
 
-    def lead(self, number: int) -> None:
+    def lead(self, number: int, *, is_detour: bool) -> None:
         """Lead an edge through the columns to its target; a detour only past the labels beside its source."""
         link, layers = self.links[number], self.layers
         places, columns, stops = layers.places, layers.columns, layers.stops[number]
         rank = self.ranks[link.source]
-        is_detour = layers.ways[number] is Way.AROUND
         if link.label:
             layers.labels[len(places)] = number
         for column in range(2 * rank + 1, 2 * rank + 2 if is_detour else 2 * self.ranks[link.target]):
@@ -184,17 +185,27 @@ class _Builder:
         if not is_detour:
             stops.append(link.target)
 
-    def join(self) -> None:
-        """Join what edges pass in columns of steps."""
+    def join(self, count: int) -> None:
+        """Join what edges pass in columns of steps, of which there are *count*."""
         layers, through = self.layers, Way.THROUGH
-        left, right, places = layers.left, layers.right, layers.places
+        places, alone = layers.places, layers.alone
+        lefts: list[list[int]] = [[] for _ in range(count)]
+        rights: list[list[int]] = [[] for _ in range(count)]
+        passing: list[Sequence[int]] = [()] * (len(places) - count)
+        layers.left, layers.right = left, right = [*lefts, *passing], [*rights, *passing]
         for way, stops in zip(layers.ways, layers.stops, strict=True):
             if way is through:
                 before = stops[0]
                 for item in stops[1:]:
                     if places[item] % 2 == 0:
-                        right[before].append(item)
-                        left[item].append(before)
+                        if before < count:
+                            rights[before].append(item)
+                        else:
+                            right[before] = alone[item]
+                        if item < count:
+                            lefts[item].append(before)
+                        else:
+                            left[item] = alone[before]
                         before = item
 
 
@@ -210,44 +221,49 @@ def put_labels_in_order(layers: Layers, links: Sequence[Link]) -> None:
             nth[item] = place + 1
     most = len(places) + 1
     keys = [0] * len(places)
-    for link, stops in zip(links, layers.stops, strict=True):
-        for before, item, after in zip(stops, stops[1:], stops[2:], strict=False):
-            if places[item] % 2:
-                keys[item] = nth[before] * most + nth[after]
-        if places[stops[-1]] % 2:
+    around = Way.AROUND
+    for link, way, stops in zip(links, layers.ways, layers.stops, strict=True):
+        if len(stops) > 2:
+            for before, item, after in zip(stops, stops[1:], stops[2:], strict=False):
+                if places[item] % 2:
+                    keys[item] = nth[before] * most + nth[after]
+        elif way is around and len(stops) > 1:
             is_back = ranks[link.target] <= ranks[link.source]
-            keys[stops[-1]] = nth[link.source] * most + (0 if is_back else most - 1)
+            keys[stops[1]] = nth[link.source] * most + (0 if is_back else most - 1)
     for column in layers.columns[1::2]:
         column.sort(key=keys.__getitem__)
 
 
-def pulls(layers: Layers, links: Sequence[Link]) -> tuple[list[list[int]], list[list[int]]]:
+def pulls(layers: Layers, links: Sequence[Link]) -> tuple[list[Sequence[int]], list[Sequence[int]]]:
     """Return for each item the neighbours on its left and on its right with which it should be level.
 
     An edge in passing should be straight. For a step, what goes well counts more than what goes wrong, and the labels
     of detours don't count.
     """
-    lefts: list[list[int]] = [[] for _ in layers.places]
-    rights: list[list[int]] = [[] for _ in layers.places]
+    count, alone = len(layers.ranks), layers.alone
+    into: list[list[int]] = [[] for _ in range(count)]
+    out_of: list[list[int]] = [[] for _ in range(count)]
+    passing: list[Sequence[int]] = [()] * (len(layers.places) - count)
+    lefts, rights = [*into, *passing], [*out_of, *passing]
     dashed: list[list[int]] = []
     through = Way.THROUGH
     for link, way, stops in zip(links, layers.ways, layers.stops, strict=True):
         if way is through:
             for before, item, after in zip(stops, stops[1:], stops[2:], strict=False):
-                lefts[item].append(before)
-                rights[item].append(after)
+                lefts[item] = alone[before]
+                rights[item] = alone[after]
             if link.is_dashed:
                 dashed.append(stops)
             else:
-                rights[stops[0]].append(stops[1])
-                lefts[stops[-1]].append(stops[-2])
-    open_lefts = {stops[-1] for stops in dashed if not lefts[stops[-1]]}
-    open_rights = {stops[0] for stops in dashed if not rights[stops[0]]}
+                out_of[stops[0]].append(stops[1])
+                into[stops[-1]].append(stops[-2])
+    open_lefts = {stops[-1] for stops in dashed if not into[stops[-1]]}
+    open_rights = {stops[0] for stops in dashed if not out_of[stops[0]]}
     for stops in dashed:
         if stops[-1] in open_lefts:
-            lefts[stops[-1]].append(stops[-2])
+            into[stops[-1]].append(stops[-2])
         if stops[0] in open_rights:
-            rights[stops[0]].append(stops[1])
+            out_of[stops[0]].append(stops[1])
     for item, number in layers.labels.items():
-        lefts[item] = lefts[item] or layers.stops[number][:1]
+        lefts[item] = lefts[item] or alone[links[number].source]
     return lefts, rights

@@ -20,10 +20,10 @@ _FEW_SWEEPS: Final = 4
 _PATIENCE: Final = 4
 _SWAPS: Final = 8
 
-Lists = list[list[int]]
+Lists = Sequence[Sequence[int]]
 
 
-def put_in_order(columns: Lists, left: Lists, right: Lists) -> None:
+def put_in_order(columns: Sequence[list[int]], left: Lists, right: Lists) -> None:
     """Sort the items of each column in place."""
     filled = [column for column in columns if column]
     wide = [number for number, column in enumerate(filled) if len(column) > 1]

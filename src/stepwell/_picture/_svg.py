@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from stepwell._graph import Graph, GraphNode, StepKind
+from stepwell._graph import Graph, GraphEdge, GraphNode, StepKind
 from stepwell._picture._overlay import Mark, Overlay, StepMark
 from stepwell._picture._shapes import Block, outline
 from stepwell._picture._sketch import LINE, SMALL_LINE, Sketch, sketched
 from stepwell._picture._style import FONT_SIZE, style
-from stepwell._picture._text import cut, for_xml
+from stepwell._picture._text import all_for_xml, cut, for_xml
 
 if TYPE_CHECKING:
     from stepwell._picture._wires import Point, Wire
@@ -40,23 +41,28 @@ def svg(graph: Graph, overlay: Overlay | None = None) -> str:
     """
     sketch = sketched(graph, overlay)
     width, height = sketch.layout.width, sketch.layout.height
-    edges = sorted(range(len(sketch.links)), key=lambda number: sketch.taken[number] > 0)  # what was taken lies on top
-    drawn = "\n".join(
-        [
-            f'<rect class="b" width="{width}" height="{height}" rx="8"/>',
-            _start(*sketch.layout.start, is_taken=any(sketch.marks)),
-            *(_edge(sketch, number) for number in edges),
-            *(_node(sketch, number) for number in range(len(sketch.blocks))),
-        ]
-    )
+    drawn = [
+        f'<rect class="b" width="{width}" height="{height}" rx="8"/>',
+        _start(*sketch.layout.start, is_taken=any(sketch.marks)),
+        *_edges(sketch),
+        *_nodes(sketch),
+    ]
     title, description = _described(graph, overlay)
-    id = "sw" + hashlib.sha256(f"{title}\n{description}\n{drawn}".encode()).hexdigest()[:10]
+    # All is hashed and put together piece by piece: a large picture is not copied once more for either.
+    digest = hashlib.sha256(f"{title}\n{description}".encode())
+    for piece in drawn:
+        digest.update(piece.encode())
+    id = f"sw{digest.hexdigest()[:10]}"
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     role = f'role="img" aria-labelledby="{id}t" aria-describedby="{id}d"'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" id="{id}" {size} {role}>\n'
-        f'<title id="{id}t">{title}</title>\n<desc id="{id}d">{description}</desc>\n'
-        f"<style>{style(id, is_marked=sketch.is_marked)}</style>\n{drawn}\n</svg>\n"
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" id="{id}" {size} {role}>',
+            f'<title id="{id}t">{title}</title>\n<desc id="{id}d">{description}</desc>',
+            f"<style>{style(id, is_marked=sketch.is_marked)}</style>",
+            *drawn,
+            "</svg>\n",
+        ]
     )
 
 
@@ -79,68 +85,93 @@ def _arrow(tip: Point) -> str:
     return f'<path class="a" d="M{tip[0]} {tip[1]}l-8-4v8z"/>'
 
 
-def _edge(sketch: Sketch, number: int) -> str:
-    edge, wire, count = sketch.graph.edges[number], sketch.layout.wires[number], sketch.taken[number]
-    names = "e" + " d" * sketch.links[number].is_dashed + " t" * (count > 0)
+def _edges(sketch: Sketch) -> list[str]:
+    """Return all edges; those that were taken come last, so that they lie on top."""
+    told = [_told_of_edge(*given) for given in zip(sketch.graph.edges, sketch.taken, strict=True)]
+    titles = all_for_xml(told)
+    lines = iter(all_for_xml([line for label in sketch.labels for line in label]))
+    others: list[str] = []
+    taken: list[str] = []
+    for number, wire in enumerate(sketch.layout.wires):
+        count = sketch.taken[number]
+        names = "e" + " d" * sketch.links[number].is_dashed + " t" * (count > 0)
+        label = ""
+        if wire.label is not None:
+            x, y = wire.label
+            size = len(sketch.labels[number])
+            y -= 5 + SMALL_LINE * (size - 1)
+            for line in islice(lines, size):
+                label += f'<text x="{x + 2}" y="{y}">{line}</text>'
+                y += SMALL_LINE
+        way = f'<path d="{_path(wire)}"/>{_arrow(wire.points[-1])}'
+        (taken if count else others).append(f'<g class="{names}"><title>{titles[number]}</title>{way}{label}</g>')
+    return others + taken
+
+
+def _told_of_edge(edge: GraphEdge, count: int) -> str:
     told = f"{edge.source} → {edge.target}: {edge.label}"
     if count:
         told += f", taken {'once' if count == 1 else f'{count} times'}"
-    label = ""
-    if wire.label is not None:
-        x, y = wire.label
-        lines = sketch.labels[number]
-        y -= 5 + SMALL_LINE * (len(lines) - 1)
-        for line in lines:
-            label += f'<text x="{x + 2}" y="{y}">{for_xml(line)}</text>'
-            y += SMALL_LINE
-    title = for_xml(cut(told, _TITLE))
-    return f'<g class="{names}"><title>{title}</title><path d="{_path(wire)}"/>{_arrow(wire.points[-1])}{label}</g>'
+    return cut(told, _TITLE)
 
 
 def _path(wire: Wire) -> str:
-    """Return the data of a path: swung where both coordinates change, else straight with round corners.
-
-    It ends within the head of the arrow.
-    """
-    *points, (x, y) = wire.points
-    end = x - _CORNER, y
+    """Return the data of a path; it ends within the head of the arrow."""
+    points = wire.points
     x0, y0 = points[0]
     data = f"M{x0} {y0}"
-    for (x, y), (after_x, after_y) in pairwise([*points[1:], end]):
+    for x, y in points[1:-5] if wire.is_bracket else points[1:-1]:
         if y == y0:
-            data += f"H{x}" if after_x != x else _round_corner("H", x, x - x0, after_y - y)
-        elif x == x0:
-            data += f"V{y}" if after_y != y else _round_corner("V", y, y - y0, after_x - x)
+            data += f"H{x}"
         else:
             middle = (x0 + x) // 2
             data += f"C{middle} {y0} {middle} {y} {x} {y}"
         x0, y0 = x, y
-    return f"{data}H{end[0]}"
+    return data + (_bracket(points[-6:]) if wire.is_bracket else f"H{points[-1][0] - _CORNER}")
 
 
-def _round_corner(way: str, corner: int, on: int, off: int) -> str:
-    """Return a straight line across (H) or down (V) to a corner, so far *on*, and the turn there, so far *off*."""
-    radius = min(_CORNER, abs(on) // 2, abs(off) // 2)
-    on, off = radius if on > 0 else -radius, radius if off > 0 else -radius
-    turn = f"{on} 0 {on} {off}" if way == "H" else f"0 {on} {off} {on}"
-    return f"{way}{corner - on}q{turn}"
+def _bracket(points: Sequence[Point]) -> str:
+    """Return the data of a bracket: all its corners are of one roundness, for which the shortest side has room."""
+    (begin, top), (out, _), (_, line), (back, _), _, (end, bottom) = points
+    end -= _CORNER
+    shortest = min(out - begin, abs(line - top), abs(back - out), abs(bottom - line), end - back)
+    radius = min(_CORNER, shortest // 2)
+    first = radius if line > top else -radius
+    along = radius if back > out else -radius
+    last = radius if bottom > line else -radius
+    return (
+        f"H{out - radius}q{radius} 0 {radius} {first}V{line - first}q0 {first} {along} {first}"
+        f"H{back - along}q{along} 0 {along} {last}V{bottom - last}q0 {last} {radius} {last}H{end}"
+    )
 
 
-def _node(sketch: Sketch, number: int) -> str:
-    node, block, mark = sketch.graph.nodes[number], sketch.blocks[number], sketch.marks[number]
+def _nodes(sketch: Sketch) -> list[str]:
+    given = list(zip(sketch.graph.nodes, sketch.marks, strict=True))
+    titles = all_for_xml([_told(node, mark) for node, mark in given])
+    lines = iter(all_for_xml([line for label in sketch.lines for line in label]))
+    found: list[str] = []
+    for number, (node, mark) in enumerate(given):
+        kind = node.kind if not sketch.is_marked else "u" if mark is None else mark.mark
+        label = islice(lines, len(sketch.lines[number]))
+        inner = _inner(sketch, number, list(label))
+        found.append(f'<g class="n {kind}"><title>{titles[number]}</title>{inner}</g>')
+    return found
+
+
+def _inner(sketch: Sketch, number: int, lines: Sequence[str]) -> str:
+    """Return a step's outline, the lines of its label, and the signs of what became of it."""
+    block, mark = sketch.blocks[number], sketch.marks[number]
     x, y = sketch.layout.middles[number]
     left, top = x - block.width // 2, y - block.height // 2
-    kind = node.kind if not sketch.is_marked else "u" if mark is None else mark.mark
-    parts = [f'<g class="n {kind}"><title>{_told(node, mark)}</title>']
+    parts: list[str] = []
     if mark is not None and mark.is_current:
         around = Block(block.kind, block.width + 2 * _RING, block.height + 2 * _RING)
         parts.append(f'<g class="r">{outline(around, left - _RING, top - _RING)}</g>')
     parts.append(outline(block, left, top))
     note = "" if mark is None else mark.note
-    lines = sketch.lines[number]
     baseline = y - (LINE * len(lines) + (SMALL_LINE if note else 0)) // 2 + FONT_SIZE
     for line in lines:
-        parts.append(f'<text x="{x}" y="{baseline}">{for_xml(line)}</text>')
+        parts.append(f'<text x="{x}" y="{baseline}">{line}</text>')
         baseline += LINE
     if note:
         parts.append(f'<text class="m" x="{x}" y="{baseline - 2}">{for_xml(note)}</text>')
@@ -149,7 +180,7 @@ def _node(sketch: Sketch, number: int) -> str:
         at = x if block.kind is StepKind.DECISION else left + block.width - 5
         parts.append(f'<circle class="c" cx="{at}" cy="{top}" r="8"/>')
         parts.append(f'<path class="g" d="M{at} {top}{_SIGNS[mark.mark]}"/>')
-    return "".join(parts) + "</g>"
+    return "".join(parts)
 
 
 def _told(node: GraphNode, mark: StepMark | None) -> str:
@@ -166,4 +197,4 @@ def _told(node: GraphNode, mark: StepMark | None) -> str:
         facts.append(f"up to {node.max_visits} visits")
     if mark is not None:
         facts.insert(1, mark.detail)
-    return for_xml(cut(" · ".join(facts), _TITLE))
+    return cut(" · ".join(facts), _TITLE)

@@ -7,15 +7,14 @@ label just has more room around it.
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Final
 
-__all__ = ["clean", "cut", "for_xml", "lines_of", "width"]
+__all__ = ["Lines", "all_for_xml", "clean", "cut", "for_xml", "lines_of", "width"]
 
 _ASCII: Final = (
     *(32, 40, 46, 84, 64, 96, 78, 28, 40, 40, 50, 84, 32, 37, 32, 34),
@@ -26,9 +25,8 @@ _ASCII: Final = (
     *(64, 34, 64, 84),
 )
 """widths of the printable ASCII characters from the space on, in hundredths of the font's size"""
-_ASCII_UNITS: Final = (*[0] * 32, *_ASCII, 0)
-"""the same by code; clean text has no character without a width of its own"""
 _NONE: Final = frozenset({"Mn", "Me", "Cf"})
+_MARKS: Final = frozenset({"Mn", "Me", "Mc", "Cf"})
 _BROAD: Final = 137
 """an emoji"""
 _FULL: Final = 102
@@ -40,12 +38,34 @@ _SEMITIC: Final = 70
 _SCRIPTS: Final = (0x590, 0x700)
 """where Hebrew and Arabic begin, and where they end"""
 _LIGATURES: Final = {0xFDFA: 240, 0xFDFB: 240, 0xFDFD: 1150}
+_WIDTHS: Final = (0, _SEMITIC, _SMALL, _OTHER, _FULL, _BROAD, *sorted({*_LIGATURES.values()}))
+"""all widths beyond ASCII: 8, so that each kind of character has 8 stand-ins"""
+_SMALL_LETTER, _CAPITAL, _REST, _MARK, _JOINER, _CELL = range(0x80, 0xB0, 8)
+"""where the stand-ins of a kind begin"""
+_UNITS: Final = (*[0] * 32, *_ASCII, 0, *_WIDTHS * 6)
+"""widths by stand-in; clean text has no character without a width of its own"""
+_BYTES: Final = bytes([units % 256 for units in _UNITS]).ljust(256)
+_TOO_WIDE: Final = _REST + _WIDTHS.index(max(_WIDTHS))
 _JOINERS: Final = "\u200c\u200d"
-_BREAKS: Final = frozenset(" _-./:,;")
-_WORDS: Final = re.compile(r"[^ _./:,;-]+?(?:[ _./:,;-]++|(?<=[a-z])(?=[A-Z])|\Z)|[ _./:,;-]++")
-"""the words of ASCII text"""
+_BREAKS: Final = " _-./:,;"
+_KINDS: Final = (
+    "".join(
+        "b" if char in _BREAKS else "l" if char.islower() else "u" if char.isupper() else "o"
+        for char in map(chr, range(0x80))
+    )
+    + "".join(kind * 8 for kind in "luoojc").ljust(0x80)
+).encode()
+"""of each stand-in: a break (b), a letter, lower (l) or upper (u), a joiner (j), a cell (c), or something other (o)"""
+_ALIKE: Final = bytes.maketrans(b"luj", b"ooo")
 _LONGEST: Final = 240
 """characters of a label that are drawn; the rest is in its title"""
+_REMEMBERED: Final = 8192
+"""characters beyond ASCII at most"""
+_SHORT: Final = 40
+"""characters that may well find room in one line"""
+
+Lines = tuple[tuple[str, ...], int]
+"""lines of text, and how wide the widest of them is at most, in pixels"""
 
 
 def clean(text: str) -> str:
@@ -68,27 +88,59 @@ def cut(text: str, limit: int) -> str:
 
 def for_xml(text: str) -> str:
     """Return clean text as it may stand in an element or in an attribute."""
-    text = text if text.isprintable() else clean(text)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    return _escaped(text if text.isprintable() else clean(text))
 
 
-@lru_cache(maxsize=8192)
+def all_for_xml(texts: Sequence[str]) -> list[str]:
+    """Return clean texts, each as `for_xml` does: what must be replaced is sought in all of them at once."""
+    return _escaped("\n".join([text if text.isprintable() else clean(text) for text in texts])).split("\n")
+
+
+def _escaped(text: str) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    # The title of each edge has an arrow: one letter that doubles what all others take in memory, if they are Latin.
+    return text.replace("→", "&#8594;")
+
+
 def width(text: str, size: int) -> int:
     """Return how wide clean text is at most, in pixels, in a sans-serif font of *size* pixels."""
-    return -(-sum(_units(text)) * size // 100)
+    return _pixels(sum(_units(_stand_ins(text))), size)
 
 
-def _units(text: str) -> Iterable[int]:
+def _pixels(units: int, size: int) -> int:
+    return -(-units * size // 100)
+
+
+class _StandIns(dict[int, int]):
+    """For each character that was seen another one, of one byte, that is as wide and of the same kind.
+
+    So whatever is asked of a text is found for all of it in one call, not character by character.
+    """
+
+    def __missing__(self, code: int) -> int:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        char = chr(code)
+        found = self[code] = code if code < 128 else _kind(char) + _WIDTHS.index(_width(char))
+        return found
+
+
+_SEEN: Final = _StandIns()
+
+
+def _stand_ins(text: str) -> bytes:
+    return text.encode() if text.isascii() else text.translate(_SEEN).encode("latin-1")
+
+
+def _units(stand_ins: bytes) -> Iterable[int]:
     """Return the width of each character, in hundredths of the font's size."""
-    # Most text is ASCII, and then its bytes are looked up without a call of Python for each.
-    return map(_ASCII_UNITS.__getitem__, text.encode()) if text.isascii() else map(_width, text)
+    if _TOO_WIDE in stand_ins:  # only the longest of ligatures has a width that no byte holds
+        return map(_UNITS.__getitem__, stand_ins)
+    return stand_ins.translate(_BYTES)
 
 
-@lru_cache(maxsize=2048)
 def _width(char: str) -> int:
     code = ord(char)
-    if code < 127:
-        return _ASCII[code - 32]
     if unicodedata.category(char) in _NONE:
         return 0
     if code >= 0x1F000 or 0x2600 <= code < 0x27C0:
@@ -98,102 +150,124 @@ def _width(char: str) -> int:
     return _LIGATURES.get(code) or (_FULL if unicodedata.east_asian_width(char) in "WF" else _OTHER)
 
 
-@lru_cache(maxsize=4096)
-def lines_of(text: str, size: int, room: int, most: int) -> tuple[str, ...]:
+def _kind(char: str) -> int:
+    code = ord(char)
+    if char in _JOINERS:
+        return _JOINER
+    if unicodedata.category(char) in _MARKS or 0x1F3FB <= code <= 0x1F3FF:  # skin tones
+        return _MARK
+    if code > 0x1100 and (unicodedata.east_asian_width(char) in "WF" or code >= 0x1F000):
+        return _CELL
+    return _SMALL_LETTER if char.islower() else _CAPITAL if char.isupper() else _REST
+
+
+def lines_of(text: str, size: int, room: int, most: int) -> Lines:
     """Break a label into at most *most* lines, about *room* pixels wide or as much wider as it takes.
 
     A line break in the text stays one. Else a line ends after a blank or a mark of punctuation, before a capital, and
     around a character that takes a full cell; in the middle of a word only if that is longer than a line.
     """
+    # Most labels are short: they are done before anything is looked up or kept.
+    if len(text) <= _SHORT and text.isprintable():
+        line = text.strip() or " "
+        across = width(line, size)
+        if across <= room:
+            return (line,), across
+    return _broken(text, size, room, most)
+
+
+@lru_cache(maxsize=4096)
+def _broken(text: str, size: int, room: int, most: int) -> Lines:
     given = [clean(line).strip() for line in cut(text, _LONGEST).splitlines()]
-    whole = [line for line in given if line] or [" "]
-    if len(whole) == 1 and width(whole[0], size) <= room:
-        return (whole[0],)
+    whole = [line for line in given if line]
+    if not whole:
+        return (" ",), width(" ", size)
     whole = [*whole[: most - 1], " ".join(whole[most - 1 :])] if len(whole) > most else whole
     breakers = [_Breaker(line, size) for line in whole]
-    while sum([breaker.count(room) for breaker in breakers]) > most:
+    # A room that doesn't hold all that is printed isn't worth a try.
+    ink = sum([breaker.ink for breaker in breakers])
+    while ink > most * room:
         room += room // 5 + 1
-    return tuple([line for breaker in breakers for line in breaker.balanced(room)])
+    while sum(map(len, filled := [breaker.filled(room) for breaker in breakers])) > most:
+        room += room // 5 + 1
+    lines: list[str] = []
+    widest = 0
+    for breaker, begins in zip(breakers, filled, strict=True):
+        found, across = breaker.lines(breaker.balanced(begins, room) if len(begins) > 1 else begins)
+        lines += found
+        widest = max(widest, across)
+    return tuple(lines), widest
 
 
 class _Breaker:
-    """Breaks one text into lines: it is measured once, and then each line is found by bisection."""
+    """Breaks one text into lines: it is measured once, and then the end of each line is found by bisection.
+
+    The text is clean and neither begins nor ends with a blank.
+    """
 
     def __init__(self, text: str, size: int) -> None:
         self.text = text
         self.size = size
-        self.before = [0, *accumulate(_units(text))]
+        self.stand_ins = stand_ins = _stand_ins(text)
+        self.before = [0, *accumulate(_units(stand_ins))]
         """how wide all is before each character, in hundredths of the font's size"""
-        self.width = -(-self.before[-1] * size // 100)
-        words = _words(text)
-        self.afters = list(accumulate(map(len, words)))
-        """where each word ends, with the blanks that follow it"""
-        self.starts = [0, *self.afters[:-1]]
-        lengths = map(len, map(str.rstrip, words))
-        self.ends = [self.before[start + length] for start, length in zip(self.starts, lengths, strict=True)]
-        """how wide all is up to the end of each word, without the blanks that follow it"""
+        self.width = _pixels(self.before[-1], size)
+        self.ink = self.width - _pixels(text.count(" ") * _ASCII[0], size)
+        """how wide all is without the blanks"""
+        # A word begins with a cell that isn't joined to what is before, with a capital after a small letter, and with
+        # whatever comes after a break.
+        kinds = stand_ins.translate(_KINDS).replace(b"jc", b"jo").replace(b"c", b"S").replace(b"lu", b"lS")
+        self.starts = kinds.translate(_ALIKE).replace(b"bo", b"bS")
+        """an S where a word begins, but for the first"""
 
-    def count(self, room: int) -> int:
-        """Return how many lines it takes."""
-        return len(self.filled(room))
+    def lines(self, begins: list[int]) -> Lines:
+        """Return the lines that begin at these places."""
+        text, before = self.text, self.before
+        lines: list[str] = []
+        widest = 0
+        for begin, after in pairwise([*begins, len(text)]):
+            line = text[begin:after].rstrip()
+            lines.append(line)
+            widest = max(widest, before[begin + len(line)] - before[begin])
+        return tuple(lines), _pixels(widest, self.size)
 
-    def balanced(self, room: int) -> list[str]:
-        """Fill as few lines as can be, and then make them about equally long."""
-        lines = self.filled(room)
-        if len(lines) > 1:
-            narrow = max(self.width // len(lines), 1)
-            tries = map(self.filled, range(narrow, room, self.size // 2))
-            lines = next((even for even in tries if len(even) <= len(lines)), lines)
-        return [self.text[begin:after].rstrip() or " " for begin, after in pairwise([*lines, len(self.text)])]
+    def balanced(self, begins: list[int], room: int) -> list[int]:
+        """Return where lines begin if they are as many, but about equally long."""
+        # The narrowest room of these that will do is found by bisection.
+        rooms = range(self.width // len(begins), room, self.size // 2)
+        low, high = 0, len(rooms)
+        while low < high:
+            middle = (low + high) // 2
+            even = self.filled(rooms[middle])
+            if len(even) > len(begins):
+                low = middle + 1
+            else:
+                begins, high = even, middle
+        return begins
 
     def filled(self, room: int) -> list[int]:
-        """Return where each line begins."""
+        """Return where each line begins if lines are as few as can be."""
         limit = room * 100 // self.size
-        before, starts, ends = self.before, self.starts, self.ends
-        lines = [0]
-        word = 0
-        while (word := bisect_right(ends, before[lines[-1]] + limit, word)) < len(ends):
-            # This word doesn't fit any more: it begins a line, and is broken if it is longer than that.
-            if starts[word] > lines[-1]:
-                lines.append(starts[word])
-            elif (head := self.head(lines[-1], limit)) < self.afters[word]:
-                lines.append(head)
-            else:  # nor can it be broken
-                word += 1
-                lines += starts[word : word + 1]
-        return lines
+        text, before, starts = self.text, self.before, self.starts
+        last, full = len(text) - 1, before[-1] - limit
+        begins = [0]
+        begin = 0
+        while before[begin] < full and begin < last:
+            end = after = bisect_right(before, before[begin] + limit, begin) - 1
+            while text[after] == " ":  # what is blank takes no room at the end of a line
+                after += 1
+            begin = max(starts.rfind(b"S", begin + 1, after + 1), 0) or self.head(begin, end)
+            begins.append(begin)
+        return begins
 
-    def head(self, begin: int, limit: int) -> int:
+    def head(self, begin: int, end: int) -> int:
         """Return where a line ends that is all one word: it has one character at least, and tears none off its base."""
-        text = self.text
-        end = max(bisect_right(self.before, self.before[begin] + limit, begin) - 1, begin + 1)
-        while begin + 1 < end < len(text) and _is_joined(text[end - 1], text[end]):
+        end = max(end, begin + 1)
+        while begin + 1 < end and self.is_joined(end):
             end -= 1
         return end
 
-
-def _words(text: str) -> list[str]:
-    """Return the text in pieces between which a line may end."""
-    if text.isascii():
-        return _WORDS.findall(text)
-    words: list[str] = []
-    begin = 0
-    for place, (before, after) in enumerate(pairwise(text), 1):
-        is_end = before in _BREAKS and after not in _BREAKS
-        if is_end or (before.islower() and after.isupper()) or (_is_cell(after) and not _is_joined(before, after)):
-            words.append(text[begin:place])
-            begin = place
-    return [*words, text[begin:]]
-
-
-def _is_cell(char: str) -> bool:
-    return ord(char) > 0x1100 and (unicodedata.east_asian_width(char) in "WF" or ord(char) >= 0x1F000)
-
-
-def _is_joined(before: str, after: str) -> bool:
-    """Tell whether two characters are drawn as one: a mark, a variant, a skin tone, what a joiner joins."""
-    return (
-        before in _JOINERS
-        or unicodedata.category(after) in {"Mn", "Me", "Mc", "Cf"}
-        or 0x1F3FB <= ord(after) <= 0x1F3FF
-    )
+    def is_joined(self, place: int) -> bool:
+        """Tell whether a character is drawn as one with that before it: a mark, a skin tone, what a joiner joins."""
+        before, after = self.stand_ins[place - 1 : place + 1]
+        return _JOINER <= before < _CELL or _MARK <= after < _CELL

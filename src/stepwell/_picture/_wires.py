@@ -25,18 +25,25 @@ class Wire(NamedTuple):
     points: tuple[Point, ...]
     label: Point | None
     """where the line below its label begins"""
+    is_bracket: bool
+    """whether its last six points are a bracket: across, up or down, across, up or down, and across"""
 
 
 def wires_of(draft: Draft, columns: Columns, buses: Sequence[Bus]) -> list[Wire]:
     """Return the course of each edge; it is within another step or label nowhere, and ends level at its target."""
     wiring = _Wiring(draft, columns, buses)
-    return [wiring.wire(number, way) for number, way in enumerate(draft.layers.ways)]
+    through, around = Way.THROUGH, Way.AROUND
+    return [
+        wiring.through(number) if way is through else wiring.around(number) if way is around else wiring.loop(number)
+        for number, way in enumerate(draft.layers.ways)
+    ]
 
 
 class _Wiring:
     def __init__(self, draft: Draft, columns: Columns, buses: Sequence[Bus]) -> None:
         self.draft = draft
         self.columns = columns
+        self.links, self.stops, self.heights, self.blocks = draft.links, draft.layers.stops, draft.heights, draft.blocks
         self.bus_of = {number: bus for bus in buses for number in bus.links}
         self.outs, self.ins = ports_of(draft, self.bus_of)
         self.sides = [
@@ -45,50 +52,52 @@ class _Wiring:
         ]
         """of each step, from left to right"""
         steps = zip(columns.lefts, columns.rights, strict=True)
-        self.ends = [ends for pair in zip(steps, columns.labels, strict=True) for ends in pair]
-        """of each column, from left to right"""
+        ends = [ends for pair in zip(steps, columns.labels, strict=True) for ends in pair]
+        self.ends = [ends[place] for place in draft.layers.places]
+        """of each item's column, from left to right"""
+        self.arrivals = {id(bus): self.arrival(bus) for bus in buses}
         self.loops: dict[int, tuple[int, int]] = {}
         """for each step, how many loops were led over it and how high they are"""
 
-    def wire(self, number: int, way: Way) -> Wire:
-        if way is Way.THROUGH:
-            return self.through(number)
-        return self.around(number) if way is Way.AROUND else self.loop(number)
-
     def through(self, number: int) -> Wire:
-        stops = self.draft.layers.stops[number]
+        stops = self.stops[number]
+        target = stops[-1]
         points, right = self.course(number, stops[1:-1])
-        end = self.end(stops[-1], self.ins[number], -1)
+        end = self.end(target, self.ins[number], -1)
         x, y = points[-1]
         if y != end[1]:
-            bend = (self.ends[self.draft.layers.places[stops[-1]]][0] - ARROW, end[1])
+            bend = (self.ends[target][0] - ARROW, end[1])
             points += [bend] if x == right else [(right, y), bend]
         points.append(end)
-        return Wire(tuple(points), self.label(number))
+        return Wire(tuple(points), self.label(number), is_bracket=False)
 
     def around(self, number: int) -> Wire:
-        points, _ = self.course(number, self.draft.layers.stops[number][1:])
+        points, _ = self.course(number, self.stops[number][1:])
         bus = self.bus_of[number]
-        leave = self.columns.leaving(self.draft.rank(self.draft.links[number].source), bus)
-        enter = self.columns.entering(bus)
-        end = self.end(bus.target, self.ins[number], -1)
+        leave = self.columns.leaving(self.draft.layers.ranks[self.links[number].source], bus)
         # The line lies beyond all that the edge leaves and enters, so that each of these points is a corner.
-        points += [(leave, points[-1][1]), (leave, bus.line), (enter, bus.line), (enter, end[1]), end]
-        return Wire(tuple(points), self.label(number))
+        points += [(leave, points[-1][1]), (leave, bus.line), *self.arrivals[id(bus)]]
+        return Wire(tuple(points), self.label(number), is_bracket=True)
+
+    def arrival(self, bus: Bus) -> tuple[Point, Point, Point]:
+        """Return how all detours on one line get from there to their target."""
+        enter = self.columns.entering(bus)
+        end = self.end(bus.target, self.ins[bus.links[0]], -1)
+        return (enter, bus.line), (enter, end[1]), end
 
     def loop(self, number: int) -> Wire:
         """Lead a loop over its step, and over the loops before it."""
-        link = self.draft.links[number]
-        step, block = link.source, self.draft.blocks[link.source]
+        link = self.links[number]
+        step, block = link.source, self.blocks[link.source]
         nth, used = self.loops.get(step, (0, 0))
         self.loops[step] = nth + 1, used + LOOP_HEIGHT + link.rise
         begin, end = self.end(step, self.outs[number], 1), self.end(step, self.ins[number], -1)
-        line = self.draft.heights[step] - block.height // 2 - used - LOOP_HEIGHT
+        line = self.heights[step] - block.height // 2 - used - LOOP_HEIGHT
         middle = self.columns.middles[self.draft.rank(step)]
         out = max(block.width, self.columns.loop_widths[step]) // 2 + LOOP * (nth + 1)
         right, left = middle + out, middle - out - 2
         points = (begin, (right, begin[1]), (right, line), (left, line), (left, end[1]), end)
-        return Wire(points, (middle - link.label // 2, line) if link.label else None)
+        return Wire(points, (middle - link.label // 2, line) if link.label else None, is_bracket=True)
 
     def course(self, number: int, items: Sequence[int]) -> tuple[list[Point], int]:
         """Return an edge's course from its source past some items, each at the height that is kept for it there.
@@ -96,13 +105,13 @@ class _Wiring:
         It ends where the edge last swung over; from there it is level up to the place from left to right that is
         returned, the right end of the last column.
         """
-        layers, heights, ends = self.draft.layers, self.draft.heights, self.ends
-        source = self.draft.links[number].source
+        heights, ends = self.heights, self.ends
+        source = self.links[number].source
         x, y = self.end(source, self.outs[number], 1)
         points = [(x, y)]
-        right = ends[layers.places[source]][1]
+        right = ends[source][1]
         for item in items:
-            left, beyond = ends[layers.places[item]]
+            left, beyond = ends[item]
             height = heights[item]
             if height != y:
                 if x != right:
@@ -116,12 +125,12 @@ class _Wiring:
         """Return a point on a step's border: on its right (side 1) or on its left (side -1)."""
         x = self.sides[step][side > 0]
         if off:
-            x -= side * inset(self.draft.blocks[step], off)
-        return x, self.draft.heights[step] + off
+            x -= side * inset(self.blocks[step], off)
+        return x, self.heights[step] + off
 
     def label(self, number: int) -> Point | None:
-        layers = self.draft.layers
-        stops = layers.stops[number]
-        if len(stops) == 1 or stops[1] not in layers.labels:
+        """Return where the line below an edge's label begins: the first that it passes is the place for that."""
+        if not self.links[number].label:
             return None
-        return self.ends[layers.places[stops[1]]][0], self.draft.heights[stops[1]]
+        item = self.stops[number][1]
+        return self.ends[item][0], self.heights[item]
