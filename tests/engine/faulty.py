@@ -154,6 +154,11 @@ class Faulty:
         """Cut the caller off: every call goes wrong until the fault is mended."""
         return self.spoil(*ALL, how=how, times=None)
 
+    def mend(self) -> None:
+        """Mend whatever goes wrong."""
+        for fault in self._faults:
+            fault.mend()
+
     async def _call(self, method: str, work: Callable[[], Awaitable[T]]) -> T:
         self.calls[method] += 1
         fault = next((fault for fault in self._faults if fault.takes(method)), None)
