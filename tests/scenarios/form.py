@@ -172,6 +172,12 @@ class Kill(_Action, frozen=True, kw_only=True, tag="kill"):
     name: str = "w"
 
 
+class Heal(_Action, frozen=True, kw_only=True, tag="heal"):
+    """The process reaches the storage again, and what it sent meanwhile arrives."""
+
+    name: str = "w"
+
+
 class Spoil(_Action, frozen=True, kw_only=True, tag="spoil"):
     """Calls of a process to the storage go wrong: `how` is one of tests.engine.faulty.How."""
 
@@ -206,7 +212,7 @@ class Settle(_Action, frozen=True, kw_only=True, tag="settle"):
 Asked = Start | SendSignal | Cancel | Pause | Resume | Purge | Result | Get | Find | ReadJournal | RunDue | RunUntilIdle
 """What a process's engine is asked for."""
 
-Action = Asked | BeginWorker | Stop | Interrupt | Kill | Spoil | Reach | Open | Advance | Settle
+Action = Asked | BeginWorker | Stop | Interrupt | Kill | Heal | Spoil | Reach | Open | Advance | Settle
 
 VERBS: Final = frozenset(
     {
@@ -245,7 +251,8 @@ class Scenario(_Strict, frozen=True, kw_only=True):
     input: Any = 1
     engine: dict[str, Any] = {}
     steps: dict[str, StepOf] = {}
-    actions: list[Action]
+    actions: tuple[Action, ...] = (Start(), BeginWorker(), Settle())
+    """without any: it is started, a worker comes, and does all there is to do now"""
     ends: dict[str, End]
 
 

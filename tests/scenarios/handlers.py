@@ -122,6 +122,9 @@ class Script:
                 raise
         if call.raises == "cancellation":
             await _cancel_itself()
+        if call.raises == "open scope":
+            anyio.CancelScope().__enter__()
+            return default
         return come_to(call, ctx, default)
 
 
@@ -143,14 +146,16 @@ def _echo(what: str, ctx: Context[Any]) -> Any:
             return ctx.output(step)
         case "outcome":
             outcome = ctx.output(step)
-            return [outcome.status, outcome.output, outcome.id.partition("~")[2]]
+            return [outcome.status, outcome.id.partition("~")[2]]
         case "failure":
             failure = ctx.failure(step)
             return [failure.code, failure.type.rpartition(".")[2]]
         case "key":
             return ctx.idempotency_key.partition("~")[2]
-        case "data":
-            return dict(ctx.data)
+        case "data" | "metadata":
+            return dict(getattr(ctx, kind))
+        case "tags":
+            return list(ctx.tags)
         case _:
             return getattr(ctx, kind)
 

@@ -44,9 +44,13 @@ def lines_of(journal: Sequence[Entry], *, prefix: str, began: int) -> list[str]:
     for entry in journal:
         is_with = entry.change != "" and entry.change == change
         change = entry.change
-        time = "+" if is_with else f"{round((entry.at - began) / 1e6, 2):g}"
+        time = "+" if is_with else _seconds(entry.at - began)
         lines.append(" ".join((time, *_tokens(entry, prefix))))
     return lines
+
+
+def _seconds(microseconds: int) -> str:
+    return f"{microseconds / 1e6:.2f}".rstrip("0").rstrip(".")
 
 
 def _tokens(entry: Entry, prefix: str) -> list[str]:

@@ -190,6 +190,14 @@ def prepared_parent(make: Make, version: str) -> Workflow[Any, Any]:
     return make.made("prepared_parent", version, prepare, *edges)
 
 
+def parent_then_gate(make: Make, version: str) -> Workflow[Any, Any]:
+    """sub, a child, → gate, however it ended, → done on "go"."""
+    steps = make.steps
+    sub, wait = steps.subworkflow("sub", child(make, version)), steps.wait("gate")
+    edges = (sub.to(succeeded=wait, failed=wait, cancelled=wait), wait.to({"go": steps.succeed("done")}))
+    return make.made("parent_then_gate", version, sub, *edges)
+
+
 def grandparent(make: Make, version: str) -> Workflow[Any, Any]:
     """top, an asking parent, → over, or lost."""
     steps = make.steps
@@ -215,6 +223,6 @@ LIBRARY: Final[dict[str, Callable[[Make, str], Workflow[Any, Any]]]] = {
     for build in (
         *(lone, doomed, single, typed, line, caught, careful, choice, fork, loop, spin),
         *(gate, asking, gates, typed_gate),
-        *(parent, asking_parent, prepared_parent, grandparent, repeating_parent),
+        *(parent, asking_parent, prepared_parent, parent_then_gate, grandparent, repeating_parent),
     )
 }

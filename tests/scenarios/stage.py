@@ -160,6 +160,8 @@ class _Stage:
                 await self._processes[action.name].ended.wait()
             case form.Kill():
                 self._processes[action.name].link.cut()
+            case form.Heal():
+                self._processes[action.name].link.mend()
             case form.Spoil():
                 how, link = How(action.how), self._processes[action.name].link
                 link.spoil(action.method, how=how, at=action.at, times=action.times, seconds=action.seconds)
@@ -242,11 +244,13 @@ class _Stage:
         return id.removeprefix(self._prefix)
 
     def _plain(self, found: Any, path: str) -> Any:
-        """Return a part of an execution as a data file can hold it; times count from the beginning."""
+        """Return a part of an execution as a data file can hold it: times from the beginning, and no null."""
         for part in path.split("."):
             found = found.get(part) if isinstance(found, dict) else getattr(found, part)
         if isinstance(found, datetime):
             return round(found.timestamp() - self._began, 2)
+        if found is None:
+            return "none"
         return json.loads(json.dumps(found, default=str).replace(self._prefix, ""))
 
     # -- the end -------------------------------------------------------------------------------------------------------
