@@ -19,7 +19,8 @@ from anyio import to_thread
 
 from stepwell import Context, Engine, PostgresStorage, Retry, Status
 from stepwell.storage import StorageError
-from tests.engine.flows import check_all, line
+from stepwell.testing import check_invariants
+from tests.engine.flows import line
 from tests.support.postgres import Server
 from tests.support.postgres.outsider import Outsider, outsider
 
@@ -110,7 +111,7 @@ async def nothing_is_lost(server: Server, nemesis: Nemesis, *, executions: int =
             assert told == {f"x{number}": str(number + 1) for number in range(executions)}
             for id in told:
                 assert (await engine.get(id)).status is Status.SUCCEEDED
-            assert await check_all(storage) == executions
+            assert await check_invariants(storage) == executions
         assert len(ran) == 3 * executions
 
 

@@ -210,6 +210,7 @@ async def test_who_waits_for_what_is_purged_elsewhere_learns_that_it_is_gone(sto
             await at_once(wait, purge)
 
 
+@pytest.mark.synthetic
 @pytest.mark.parametrize("storage_kind", ["memory"])
 async def test_a_time_or_a_batch_without_sense_is_refused(storage: Storage) -> None:
     await filled(storage, 1)

@@ -12,8 +12,9 @@ import pytest
 
 from stepwell import Engine, MemoryStorage, SQLiteStorage, Status
 from stepwell.storage import Storage
+from stepwell.testing import check_invariants
 from tests.engine.faulty import Faulty, How
-from tests.engine.flows import HOUR_POLL, Ctx, check_all, gated, kinds, line, nest
+from tests.engine.flows import HOUR_POLL, Ctx, gated, kinds, line, nest
 from tests.support.storages import StorageFactory
 from tests.support.virtual_time import VirtualTime, _OnAsyncio, _OnTrio
 from tests.support.waiting import Recorder
@@ -197,7 +198,7 @@ async def test_a_start_by_another_engine_is_noticed_at_once_in_memory(virtual_ti
         await anyio.sleep(100)
         assert await (await engine.start(flow, 3)).result(10) == 3
         assert virtual_time.now() < 101
-        await check_all(storage)
+        await check_invariants(storage)
 
 
 @pytest.mark.real_time
@@ -218,7 +219,7 @@ async def test_a_start_through_another_connection_to_the_file_is_noticed_without
         for number in range(3):
             assert await (await engine.start(flow, number)).result(20) == number
         assert time.monotonic() - began < 10
-        await check_all(mine)
+        await check_invariants(mine)
 
 
 @pytest.mark.real_time
@@ -246,7 +247,7 @@ async def test_a_cancel_through_another_connection_stops_the_handler_without_a_p
         await seen.until_recorded("begun", within=10)
         assert await handle.cancel() is Status.CANCELLED
         await seen.until_recorded("stopped", within=10)
-        await check_all(mine)
+        await check_invariants(mine)
 
 
 async def test_a_signal_by_another_engine_moves_an_execution_on(

@@ -7,7 +7,7 @@ import pytest
 from stepwell.storage import Storage
 from stepwell.testing import STORAGE_CHECKS, Check
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.synthetic]
 
 
 @pytest.mark.parametrize("check", STORAGE_CHECKS, ids=lambda check: check.__name__)
