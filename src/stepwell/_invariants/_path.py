@@ -37,7 +37,9 @@ def check_path(stored: Stored, workflow: Workflow[Any, Any]) -> Iterator[Breach]
         if step is None:
             yield Breach.of("path", id, f"a step of workflow {workflow.name!r}", repr(entry.step), entry.seq)
         elif step.kind not in _WRITTEN_AT.get(entry.kind, (step.kind,)):
-            yield Breach.of("path", id, f"no {entry.kind.value} at a {step.kind}", repr(entry.step), entry.seq)
+            yield Breach.of(
+                "path", id, f"no {entry.kind.value} at step of kind {step.kind}", repr(entry.step), entry.seq
+            )
     for before, entry in pairwise(entries):
         if before.kind in LEAVES and before.step in workflow.steps and entry.change == before.change:
             yield from _along(id, workflow, before, entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from stepwell._invariants._breach import Breach
+from stepwell._invariants._journal import ENDS
 from stepwell._model import TERMINAL, Entry, Kind, Row, Signal, SignalState, Status, Stored
 from stepwell._transition import failure_error, value_error
 
@@ -22,19 +23,20 @@ _DUE: Final = frozenset({Status.QUEUED, Status.RUNNING, Status.WAITING})
 
 def check_row(stored: Stored, history: History) -> Iterator[Breach]:
     """The row says exactly what folding the journal gives."""
-    row, last = stored.row, stored.journal[-1]
+    row, status = stored.row, history.status
+    end = next((e for e in reversed(stored.journal) if e.kind in ENDS), None) if status in TERMINAL else None
     told = {
-        "status": history.status,
+        "status": status,
         "step": history.step,
         "visit": history.visit,
         "attempt": history.attempt,
         "token": history.token,
         "worker": history.worker,
         "pausing": history.pausing,
-        "output": last.payload if last.kind is Kind.SUCCEEDED else None,
-        "error": _error(stored.journal) if last.kind is Kind.FAILED else None,
+        "output": end.payload if end is not None and status is Status.SUCCEEDED else None,
+        "error": _error(end, stored.journal) if end is not None and status is Status.FAILED else None,
         "created_at": stored.journal[0].at,
-        "ended_at": last.at if history.status in TERMINAL else None,
+        "ended_at": None if end is None else end.at,
     }
     wrong = [name for name, value in told.items() if getattr(row, name) != value]
     if wrong:
@@ -46,9 +48,8 @@ def check_row(stored: Stored, history: History) -> Iterator[Breach]:
         )
 
 
-def _error(journal: Sequence[Entry]) -> str | None:
+def _error(end: Entry, journal: Sequence[Entry]) -> str | None:
     """Return the error of an execution that failed: a `fail` step's value, or what the last step failed with."""
-    end = journal[-1]
     if end.payload is not None:
         return value_error(end.step or "", end.payload)
     failed = next((entry for entry in reversed(journal) if entry.kind is Kind.STEP_FAILED), None)
