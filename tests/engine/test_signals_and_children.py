@@ -8,7 +8,7 @@ from typing import Any, Literal
 import anyio
 import pytest
 
-from stepwell import AlreadySignalled, Engine, Query, StepwellError, Workflow, succeed, wait
+from stepwell import AlreadySignalled, Engine, Query, Status, StepwellError, Workflow, succeed, wait
 from stepwell.storage import Storage
 from tests.engine.faulty import Faulty, How
 from tests.engine.flows import HOUR_POLL, Ctx, Runs, gated, line, nest
@@ -85,6 +85,31 @@ async def test_a_late_signal_does_not_rewind_and_a_duplicate_passes_one_gate_onl
         assert (await handle.get()).current_step == "second"
         await handle.signal("second", "b")
         assert await handle.result(60) == ["a", "b"]
+
+
+def rounds() -> Workflow[int, Any]:
+    @wait(max_visits=5)
+    def gate(ctx: Ctx, signal: str) -> Literal["again", "on"]:
+        return "on" if signal == "on" else "again"
+
+    @succeed
+    def end(ctx: Ctx) -> int:
+        return ctx.input
+
+    edges: list[Any] = [gate.to({"again": gate, "on": end})]
+    return Workflow[int, Any]("rounds", version="1", start=gate, edges=edges)
+
+
+async def test_a_signal_at_an_open_wait_in_a_loop_passes_it_once(store: Storage) -> None:
+    flow = rounds()
+    async with Engine(store, workflows=[flow]) as engine, engine.worker():
+        handle = await engine.start(flow, 0)
+        for visit in (1, 2, 3):
+            await anyio.sleep(5)
+            stands = await handle.get()
+            assert (stands.status, stands.steps["gate"].visits) == (Status.SUSPENDED, visit)
+            await handle.signal("gate", "again" if visit < 3 else "on")
+        await handle.result(60)
 
 
 async def test_of_many_signals_to_one_open_wait_exactly_one_is_used(store: Storage) -> None:
