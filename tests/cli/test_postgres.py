@@ -56,6 +56,7 @@ class TestCommands:
             ["graph", "--execution", "waits", APP],
             ["signal", "--app", APP, "waits", "verdict", '{"approved": true}'],
             ["cancel", "waits", "--reason", "enough"],
+            ["verify", "--app", APP],
         ):
             assert main([command[0], "--db", dsn, *command[1:]]) == 0
         assert main(["show", "--db", dsn.replace("postgresql:", "postgres:"), "waits"]) == 0
