@@ -145,6 +145,7 @@ class TestVerify:
         captured = capsys.readouterr()
         assert (captured.out, captured.err) == ("3 executions checked, 0 breaches\n", "")
 
+    @pytest.mark.synthetic
     def test_tells_each_breach_and_fails(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
         damage(database, "UPDATE executions SET due_at = NULL WHERE id = 'queued'")
         damage(database, "UPDATE journal SET ref = 'wai\x1bting' WHERE execution_id = 'fails' AND seq = 2")
@@ -157,6 +158,7 @@ class TestVerify:
         assert main(["verify", "--db", str(database), "--show", "1"]) == 1
         assert "… and 1 more (--show)" in capsys.readouterr().out
 
+    @pytest.mark.synthetic
     def test_gives_breaches_as_json(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
         damage(database, "UPDATE executions SET due_at = NULL WHERE id = 'queued'")
         assert main(["verify", "--db", str(database), "--json"]) == 1
@@ -164,6 +166,7 @@ class TestVerify:
         assert (told["checked"], told["unshown"], told["next"]) == (3, 0, None)
         assert [(b["promise"], b["rule"], b["execution"]) for b in told["breaches"]] == [(5, "stranded", "queued")]
 
+    @pytest.mark.synthetic
     def test_goes_on_where_it_stopped(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
         damage(database, "UPDATE executions SET due_at = NULL WHERE id = 'queued'")
         assert main(["verify", "--db", str(database), "--limit", "1"]) == 1
@@ -173,6 +176,7 @@ class TestVerify:
         assert main(["verify", "--db", str(database), "--after", cursor]) == 0
         assert capsys.readouterr().out == "2 executions checked, 0 breaches\n"
 
+    @pytest.mark.synthetic
     def test_checks_the_path_where_it_knows_the_workflow(
         self, database: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

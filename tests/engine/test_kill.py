@@ -20,6 +20,7 @@ SCRIPT = Path(kill_script.__file__)
 ROOT = SCRIPT.parents[2]
 
 
+@pytest.mark.promise("P4", "P5", "P10", "I12", "I25")
 async def test_a_worker_killed_in_mid_step_is_followed_by_another_that_finishes(
     tmp_path: Path, backend: Backend
 ) -> None:

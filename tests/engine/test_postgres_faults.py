@@ -168,6 +168,7 @@ SHORT: Final = [cut_off, crash, be_read_only_for_a_while, be_in_a_hurry]
 LONG: Final = [be_away_for_longer_than_a_lease, allow_two_connections, be_serializable, be_repeatable]
 
 
+@pytest.mark.promise("P5", "P10", "I17", "I25")
 @pytest.mark.parametrize("nemesis", SHORT, ids=lambda nemesis: nemesis.__name__)
 async def test_nothing_is_lost(own_postgres: Server, nemesis: Nemesis) -> None:
     await nothing_is_lost(own_postgres, nemesis)

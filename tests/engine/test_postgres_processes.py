@@ -81,6 +81,7 @@ async def test_a_signal_reaches_a_wait_elsewhere_at_once(postgres_dsn: str, back
         assert await handle.result(SOON) == "go"
 
 
+@pytest.mark.promise("P5", "I17")
 async def test_without_hints_the_poll_finds_everything(postgres_dsn: str, backend: Backend, engine: Engine) -> None:
     async with process(postgres_dsn, backend, "quiet", 0.2) as child:
         handle = await engine.start(HELD, 1, id="held")

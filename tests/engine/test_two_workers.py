@@ -22,6 +22,7 @@ from tests.support.waiting import Recorder
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.promise("P1", "P2", "I2")
 async def test_two_workers_of_one_name_share_the_work_and_run_nothing_twice(
     store: Storage, storage_factory: StorageFactory
 ) -> None:
@@ -73,6 +74,7 @@ async def test_two_workers_of_one_engine_share_its_work(store: Storage) -> None:
     assert len(ran) == 20
 
 
+@pytest.mark.promise("P2", "I3")
 async def test_of_two_holders_of_one_lease_only_the_later_commits_whatever_their_names(
     faulty: Faulty, store: Storage
 ) -> None:
@@ -136,6 +138,7 @@ def block(time: VirtualTime, seconds: float) -> None:
         mechanism._time.now += seconds
 
 
+@pytest.mark.promise("P2", "P3", "I2", "I10")
 async def test_a_worker_whose_loop_stood_still_past_its_lease_commits_nothing_and_begins_nothing(
     faulty: Faulty, virtual_time: VirtualTime
 ) -> None:
@@ -160,6 +163,7 @@ async def test_a_worker_whose_loop_stood_still_past_its_lease_commits_nothing_an
     assert begun == ["work 1", f"work {attempt}", "after 1"]
 
 
+@pytest.mark.promise("P10", "I26")
 async def test_many_starts_of_one_id_from_two_engines_are_one_execution(
     store: Storage, storage_factory: StorageFactory
 ) -> None:

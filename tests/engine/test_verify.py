@@ -114,6 +114,7 @@ async def test_a_storage_that_is_away_is_an_error_and_no_breach(faulty: Faulty, 
 # -- beside workers ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P5", "P6", "I5", "I6", "I21")
 async def test_what_workers_do_meanwhile_is_never_told_as_a_breach(store: Storage) -> None:
     """Every flow that the engine's tests share: chains, waits, children of children, retries, failures and cancels."""
     runs, flow, waits = Runs(), family(), gated(timeout=9.0)
