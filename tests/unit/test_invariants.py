@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
 from msgspec.structs import replace
 
+from stepwell import MemoryStorage, verify
 from stepwell._definition import Workflow
 from stepwell._invariants import RULES, Breach, check_children, check_execution, check_parent, children_of
 from stepwell._model import Entry, Kind, Moment, Row, Signal, SignalState, Status, Stored
@@ -335,6 +337,17 @@ def test_a_damage_is_found_and_told_as_what_it_is(
     found = check_execution(damaged)
     assert {breach.rule for breach in found} == {rule}, "\n".join(map(str, found))
     assert (found[0].promise, found[0].execution, found[0].seq) == (RULES[rule], "x", seq)
+    assert anyio.run(verify, Damaged(damaged)).breaches == tuple(found)
+
+
+class Damaged(MemoryStorage):
+    """A storage that holds one execution, as it is given."""
+
+    def __init__(self, stored: Stored) -> None:
+        super().__init__(clock=lambda: stored.now / 1_000_000)
+        self._rows["x"] = stored.row
+        self._journals["x"] = list(stored.journal)
+        self._signals["x"] = {signal.id: signal for signal in stored.signals}
 
 
 def test_every_rule_can_be_broken() -> None:

@@ -271,7 +271,8 @@ class Statements(_Commits):
         UPDATE {{s}}.executions AS e
            SET attempt = e.attempt + (chosen.status <> '{Status.SUSPENDED.value}')::integer,
                status = '{Status.RUNNING.value}', revision = e.revision + 1, token = e.token + 1, worker = $5,
-               due_at = least(clock.now::numeric + $6::bigint, 9223372036854775807)::bigint, updated_at = clock.now
+               due_at = least(clock.now::numeric + $6::bigint, 9223372036854775807)::bigint,
+               updated_at = greatest(clock.now, e.updated_at)
           FROM chosen, clock
          WHERE e.id = ANY(ARRAY(SELECT id FROM chosen)) AND e.id = chosen.id
         RETURNING chosen.status AS found, chosen.due_at AS was_due_at, e.*),
