@@ -328,6 +328,22 @@ async def test_a_relative_that_cannot_be_read_is_told_once_and_in_its_own_place(
     assert [(breach.rule, breach.execution) for breach in found] == [("readable", "p")]
 
 
+@pytest.mark.parametrize("storage_kind", ["postgres"])
+@pytest.mark.synthetic
+async def test_what_cannot_be_read_from_a_server_is_told_too(storage: Storage, storage_address: str) -> None:
+    from tests.support.postgres.by_hand import execute  # noqa: PLC0415 (it needs the driver)
+
+    await filled(storage, 3)
+    for statement in (
+        "UPDATE stepwell.executions SET status = 'nonsense' WHERE id = 'x1'",
+        "UPDATE stepwell.journal SET kind = 'nonsense' WHERE execution_id = 'x2' AND seq = 2",
+    ):
+        execute(storage_address, statement)
+    found = await walked(storage, limit=2)
+    assert {(breach.rule, breach.execution) for breach in breaches(found)} == {("readable", "x2"), ("readable", None)}
+    assert sum(one.checked for one in found) == 2
+
+
 @pytest.mark.synthetic
 async def test_rows_of_no_engine_are_found_in_every_storage(storage: Storage) -> None:
     row = Row(id="x", workflow="w", version="1", status=Status.RUNNING, step="a", visit=1, attempt=1, revision=1)

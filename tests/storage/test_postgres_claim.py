@@ -64,8 +64,9 @@ async def claimed_beside(dsn: str, scene: Scene, *parts: Change | Wake | Deposit
     claims, _ = await at_once(claim, commit)
     await other.close()
     await mine.close()
-    (claimed,) = claims.claimed
-    return claimed
+    claimed: list[Stored] = list(claims.claimed)
+    assert len(claimed) == 1
+    return claimed[0]
 
 
 async def test_it_brings_the_entries_and_signals_of_a_commit_that_it_met(postgres_dsn: str) -> None:
