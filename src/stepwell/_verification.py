@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Verified", "verify"]
 
-_PAGE: Final = 100
-"""rows that are found at a time; each may hold payloads of megabytes"""
+_PAGE: Final = 500
+"""rows that are found at a time"""
 _MAX_BREACHES: Final = 20
 """of one execution; a journal that is damaged throughout would have thousands"""
 _TRIES: Final = 100
