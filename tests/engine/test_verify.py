@@ -156,7 +156,10 @@ async def test_what_workers_do_meanwhile_is_never_told_as_a_breach(store: Storag
                 await handle.result(60)
         looking.cancel_scope.cancel()
     assert len(looks) > 10
-    assert await check_invariants(store, workflows=workflows) == 8 * 3 + 4 + 8 + 2 * 3
+    whole = 8 * 3 + 4 + 8 + 2
+    assert (
+        whole <= await check_invariants(store, workflows=workflows) <= whole + 2 * 2
+    )  # a cancel may come before a child
 
 
 async def test_a_child_that_ends_while_its_parent_is_looked_at_is_no_breach(store: Storage) -> None:
