@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Protocol
 
 import anyio
 
-from stepwell import Context, Engine, MemoryStorage, Query, SQLiteStorage, Storage, Workflow, activity, succeed
+from stepwell import Context, Engine, MemoryStorage, Query, SQLiteStorage, Storage, Workflow, activity, succeed, verify
 
 __all__ = [
     "HANDLERS",
@@ -24,6 +24,7 @@ __all__ = [
     "Stopwatch",
     "StorageKind",
     "Tally",
+    "check_sound",
     "in_parallel",
     "opened",
     "order_workflow",
@@ -41,6 +42,8 @@ STEPS: Final = 4
 """steps that end in one execution"""
 _CALLERS: Final = 200
 """tasks that start executions at the same time where a backlog is made"""
+_CHECKED: Final = 5_000
+"""executions that are checked against the promises after a measurement"""
 
 
 @dataclass
@@ -129,14 +132,23 @@ def order_workflow(tally: Counts) -> Workflow[Order, Receipt]:
 
 
 @asynccontextmanager
-async def opened(kind: StorageKind, folder: Path) -> AsyncGenerator[Storage]:
-    """Open an empty storage; SQLite's in *folder*, with its own settings (synchronous FULL)."""
-    if kind == "memory":
-        async with MemoryStorage() as memory:
-            yield memory
-    else:
-        async with SQLiteStorage(folder / "benchmark.db") as sqlite:
-            yield sqlite
+async def opened(kind: StorageKind, folder: Path, *, synthetic: bool = False) -> AsyncGenerator[Storage]:
+    """Open an empty storage; SQLite's in *folder*, with its own settings (synchronous FULL).
+
+    What engines leave in it must be sound in the end; rows that are made by hand are *synthetic*, and not looked at.
+    """
+    async with MemoryStorage() if kind == "memory" else SQLiteStorage(folder / "benchmark.db") as storage:
+        yield storage
+        if not synthetic:
+            await check_sound(storage)
+
+
+async def check_sound(storage: Storage) -> None:
+    """See that what was measured has kept every promise: the newest executions, for there may be a million."""
+    verified = await verify(storage, limit=_CHECKED)
+    if verified.breaches:
+        msg = "\n".join(map(str, verified.breaches[:20]))
+        raise AssertionError(msg)
 
 
 async def in_parallel(amount: int, callers: int, call: Callable[[int], Awaitable[Any]]) -> None:

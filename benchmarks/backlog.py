@@ -54,7 +54,7 @@ def measure(settings: Settings, folder: Path) -> Measured:
 
 async def _run(settings: Settings, folder: Path) -> Measured:
     measured: dict[str, float] = {}
-    async with opened(settings["storage"], folder) as storage:
+    async with opened(settings["storage"], folder, synthetic=True) as storage:
         population = Population(storage, settings["state"])
         for place, size in enumerate(settings["sizes"]):
             await population.grow(size, ready=settings["many"])

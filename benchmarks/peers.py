@@ -18,7 +18,7 @@ from benchmarks import _raw_postgres
 from benchmarks._dbos import is_installed, opened_dbos
 from benchmarks._plan import Benchmark, Figure, Measured, Samples, Scale, Settings, Target, Variant, figure
 from benchmarks._postgres import database
-from benchmarks._workload import STEPS, Order, Tally, order_workflow, run
+from benchmarks._workload import STEPS, Order, Tally, check_sound, order_workflow, run
 from stepwell import Engine, PostgresStorage
 
 __all__ = ["BENCHMARK"]
@@ -64,7 +64,9 @@ async def _run_stepwell(dsn: str, callers: int, seconds: float) -> float:
             return await (await engine.start(workflow, Order(number, "ada"))).result()
 
         async with engine.worker(concurrency=max(callers, _DEFAULT)):
-            return await _rate(call, callers, seconds)
+            rate = await _rate(call, callers, seconds)
+        await check_sound(storage)
+    return rate
 
 
 def _run_dbos(dsn: str, settings: Settings) -> float:

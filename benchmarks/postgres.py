@@ -16,7 +16,17 @@ from benchmarks import _raw_postgres
 from benchmarks._plan import Backend, Benchmark, Figure, Measured, Samples, Scale, Settings, Target, Variant, figure
 from benchmarks._postgres import database
 from benchmarks._team import Team
-from benchmarks._workload import STEPS, Spent, Tally, order_workflow, run, start_backlog, succeeded, warm_up
+from benchmarks._workload import (
+    STEPS,
+    Spent,
+    Tally,
+    check_sound,
+    order_workflow,
+    run,
+    start_backlog,
+    succeeded,
+    warm_up,
+)
 from benchmarks.throughput import rates
 from stepwell import Engine, PostgresStorage
 
@@ -86,6 +96,7 @@ async def check_ended(dsn: str, amount: int) -> None:
     workflow = order_workflow(Tally())
     async with PostgresStorage(dsn, notify=False) as storage, Engine(storage, workflows=[workflow]) as engine:
         ended = await succeeded(engine)
+        await check_sound(storage)
     if ended != amount:
         msg = f"{amount} executions were started, and {ended} succeeded"
         raise AssertionError(msg)

@@ -19,7 +19,7 @@ import asyncpg
 
 from benchmarks._plan import Benchmark, Figure, Measured, Samples, Scale, Settings, Target, Variant, figure
 from benchmarks._postgres import database
-from benchmarks._workload import STEPS, Order, order_workflow, run
+from benchmarks._workload import STEPS, Order, check_sound, order_workflow, run
 from stepwell import Engine, PostgresStorage
 
 __all__ = ["BENCHMARK"]
@@ -85,6 +85,8 @@ async def _run(dsn: str, settings: Settings) -> Measured:
             await anyio.sleep(seconds)
             ended = time.perf_counter()
         tasks.cancel_scope.cancel()
+    async with PostgresStorage(dsn, notify=False) as storage:
+        await check_sound(storage)
     last = begun + (ended - begun) * _LAST
     return {
         "executions_per_second": ends.between(begun, ended),

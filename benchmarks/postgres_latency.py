@@ -20,7 +20,7 @@ from benchmarks import _raw_postgres
 from benchmarks._plan import BACKENDS, Benchmark, Figure, Measured, Samples, Scale, Settings, Target, Variant, figure
 from benchmarks._postgres import database
 from benchmarks._team import Team
-from benchmarks._workload import Order, Tally, order_workflow, run, warm_up
+from benchmarks._workload import Order, Tally, check_sound, order_workflow, run, warm_up
 from benchmarks.latency import quantiles
 from benchmarks.postgres import make_backlog
 from stepwell import Engine, PostgresStorage
@@ -72,6 +72,7 @@ async def _run_engine(dsn: str, amount: int) -> list[float]:
             execution = await engine.start(workflow, Order(number, "ada"))
             await execution.result()
             times.append(time.perf_counter() - begun)
+        await check_sound(storage)
     return times[warm:]
 
 
@@ -96,6 +97,7 @@ async def _run_caller(dsn: str, amount: int, notify: bool) -> list[float]:  # no
             execution = await engine.start(workflow, Order(number, "ada"))
             await execution.result()
             times.append(time.perf_counter() - begun)
+        await check_sound(storage)
     return times[1:]
 
 

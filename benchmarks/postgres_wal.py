@@ -22,7 +22,7 @@ from benchmarks._plan import Benchmark, Figure, Measured, Samples, Scale, Settin
 from benchmarks._postgres import database
 from benchmarks._raw_postgres import opened_raw
 from benchmarks._wal import SETTLES, Counted, counted
-from benchmarks._workload import STEPS, Order, Tally, order_workflow, run, run_backlog, warm_up
+from benchmarks._workload import STEPS, Order, Tally, check_sound, order_workflow, run, run_backlog, warm_up
 from stepwell import Engine, PostgresStorage
 
 __all__ = ["BENCHMARK"]
@@ -73,6 +73,8 @@ async def _run_engine(dsn: str, amount: int, concurrency: int, settles: float) -
     await _run_some(dsn, warm_up(amount), concurrency)
     async with counted(dsn, settles) as counting:
         await _run_some(dsn, amount, concurrency)
+    async with PostgresStorage(dsn, notify=False) as storage:
+        await check_sound(storage)
     return _numbers(counting.total)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from stepwell.storage._protocol import Storage
+from stepwell.testing import check_invariants
 from tests.support.storages import STORAGE_KINDS, Clock, StorageFactory, StorageKind, database
 from tests.support.virtual_time import Backend, VirtualTime
 
@@ -90,20 +91,38 @@ def storage_address(request: pytest.FixtureRequest, storage_kind: StorageKind, t
 
 
 @pytest.fixture
-async def storage_factory(
+async def storage_factory(  # noqa: PLR0917 (fixtures come by their names)
+    request: pytest.FixtureRequest,
     anyio_backend: tuple[str, dict[str, Any]],
     storage_kind: StorageKind,
     storage_address: str,
     clock: Clock,
     time_source: VirtualTime | None,
 ) -> AsyncIterator[StorageFactory]:
-    """Opens connections to one fresh database: `async with storage_factory() as storage`."""
+    """Opens connections to one fresh database: `async with storage_factory() as storage`.
+
+    After the test, what the database holds must be sound.
+    """
     async with database(storage_kind, storage_address, clock=clock, time=time_source) as factory:
         yield factory
+        if CHECKING.isdisjoint(request.fixturenames):
+            async with factory() as opened:
+                await check_sound(request, opened)
 
 
 @pytest.fixture
-async def storage(storage_factory: StorageFactory) -> AsyncIterator[Storage]:
-    """An opened storage, once per kind; its calls hold virtual time."""
+async def storage(request: pytest.FixtureRequest, storage_factory: StorageFactory) -> AsyncIterator[Storage]:
+    """An opened storage, once per kind; its calls hold virtual time. After the test, what it holds must be sound."""
     async with storage_factory() as opened:
         yield opened
+        await check_sound(request, opened)
+
+
+CHECKING = frozenset({"storage", "store"})
+"""Fixtures that check what they have opened themselves."""
+
+
+async def check_sound(request: pytest.FixtureRequest, opened: Storage) -> None:
+    """Every promise holds of what a test has left behind, unless it is marked `synthetic`."""
+    if request.node.get_closest_marker("synthetic") is None:
+        await check_invariants(opened)

@@ -61,10 +61,12 @@ from stepwell._execution import Execution, JournalEntry, Page, Query, StepState
 from stepwell._failure import Failure
 from stepwell._graph import Graph, GraphEdge, GraphNode
 from stepwell._handle import Handle
+from stepwell._invariants import Breach
 from stepwell._limits import Limits
 from stepwell._model import Status
 from stepwell._notices import EVENT_KINDS, Event, Lagged, Summary
 from stepwell._retry import Retry, parse_duration
+from stepwell._verification import Verified, verify
 from stepwell._worker import Worker
 from stepwell.storage import Storage, StorageError
 from stepwell.storage.memory import MemoryStorage
@@ -78,6 +80,7 @@ __all__ = [
     "EVENT_KINDS",
     "Activity",
     "AlreadySignalled",
+    "Breach",
     "Context",
     "Decision",
     "DefinitionChanged",
@@ -138,6 +141,7 @@ __all__ = [
     "UnknownStep",
     "UnknownWorkflow",
     "UnsupportedType",
+    "Verified",
     "VisitsExceeded",
     "Wait",
     "WaitPassed",
@@ -151,6 +155,7 @@ __all__ = [
     "parse_duration",
     "subworkflow",
     "succeed",
+    "verify",
     "wait",
 ]
 

@@ -25,7 +25,9 @@ __all__ = [
     "Page",
     "Query",
     "StepState",
+    "cursor",
     "idempotency_key",
+    "read_cursor",
     "read_error",
     "to_datetime",
     "to_microseconds",
@@ -195,7 +197,7 @@ class Query:
             created_before=(
                 None if self.created_before is None else to_microseconds(self.created_before, "created_before")
             ),
-            after=None if self.after is None else _read_cursor(self.after),
+            after=None if self.after is None else read_cursor(self.after),
             limit=self.limit,
         )
 
@@ -212,7 +214,7 @@ class Page:
     def of(cls, page: RowPage) -> Page:
         """Show a page of rows."""
         last = page.rows[-1] if page.more and page.rows else None
-        return cls(tuple(map(Execution.of_row, page.rows)), None if last is None else _cursor(last))
+        return cls(tuple(map(Execution.of_row, page.rows)), None if last is None else cursor(last.created_at, last.id))
 
 
 def merged_data(history: History) -> dict[str, Any]:
@@ -284,11 +286,13 @@ def _statuses(given: Status | str | Sequence[Status | str] | None) -> tuple[Stat
         raise InvalidArgument(f"{error}; a status is one of {', '.join(Status)}") from None
 
 
-def _cursor(row: Row) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode((row.created_at, row.id))).decode()
+def cursor(created_at: int, id: str) -> str:
+    """Return the place after an execution in the order of pages, as text."""
+    return base64.urlsafe_b64encode(msgspec.json.encode((created_at, id))).decode()
 
 
-def _read_cursor(text: str) -> tuple[int, str]:
+def read_cursor(text: str) -> tuple[int, str]:
+    """Return the place that a cursor stands for. Raises InvalidArgument for what is none."""
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(text), type=tuple[int, str])
     except (ValueError, binascii.Error, msgspec.DecodeError):

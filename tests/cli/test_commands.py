@@ -54,6 +54,11 @@ def loaded(database: Path, id: str) -> Execution:
     return anyio.run(load)
 
 
+def damage(database: Path, statement: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(statement)
+
+
 class TestList:
     def test_shows_executions_newest_first(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["list", "--db", str(database)]) == 0
@@ -134,6 +139,63 @@ class TestPurge:
         assert "--older-than" in capsys.readouterr().err
 
 
+class TestVerify:
+    def test_finds_nothing_where_all_is_sound(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["verify", "--db", str(database), "--app", "tests.cli.shop:workflows"]) == 0
+        captured = capsys.readouterr()
+        assert (captured.out, captured.err) == ("3 executions checked, 0 breaches\n", "")
+
+    @pytest.mark.synthetic
+    def test_tells_each_breach_and_fails(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        damage(database, "UPDATE executions SET due_at = NULL WHERE id = 'queued'")
+        damage(database, "UPDATE journal SET ref = 'wai\x1bting' WHERE execution_id = 'fails' AND seq = 2")
+        assert main(["verify", "--db", str(database)]) == 1
+        out = capsys.readouterr().out
+        assert "P5 (stranded) broken by 'queued': expected a due time of what is queued, found none" in out
+        assert "P6 (readable) broken by 'fails'" in out
+        assert "\x1b" not in out
+        assert out.endswith("3 executions checked, 2 breaches\n")
+        assert main(["verify", "--db", str(database), "--show", "1"]) == 1
+        assert "… and 1 more (--show)" in capsys.readouterr().out
+
+    @pytest.mark.synthetic
+    def test_gives_breaches_as_json(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        damage(database, "UPDATE executions SET due_at = NULL WHERE id = 'queued'")
+        assert main(["verify", "--db", str(database), "--json"]) == 1
+        told = json.loads(capsys.readouterr().out)
+        assert (told["checked"], told["unshown"], told["next"]) == (3, 0, None)
+        assert [(b["promise"], b["rule"], b["execution"]) for b in told["breaches"]] == [(5, "stranded", "queued")]
+
+    @pytest.mark.synthetic
+    def test_goes_on_where_it_stopped(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        damage(database, "UPDATE executions SET due_at = NULL WHERE id = 'queued'")
+        assert main(["verify", "--db", str(database), "--limit", "1"]) == 1
+        captured = capsys.readouterr()
+        cursor = captured.out.split()[-1]
+        assert f"1 execution checked, 1 breach so far; go on from here with --after {cursor}" in captured.err
+        assert main(["verify", "--db", str(database), "--after", cursor]) == 0
+        assert capsys.readouterr().out == "2 executions checked, 0 breaches\n"
+
+    @pytest.mark.synthetic
+    def test_checks_the_path_where_it_knows_the_workflow(
+        self, database: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        damage(database, "UPDATE journal SET step = 'greeted' WHERE step = 'greet' AND execution_id = 'queued'")
+        damage(database, "UPDATE executions SET step = 'greeted' WHERE id = 'queued'")
+        assert main(["verify", "--db", str(database)]) == 0
+        assert main(["verify", "--db", str(database), "--app", APP]) == 1
+        assert "P6 (path) broken by 'queued' at entry 1: expected to begin at 'greet'" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("arguments", [["--after", "x"], ["--limit", "0"], ["--show", "-1"], ["--app", "shop"]])
+    def test_takes_nothing_that_makes_no_sense(
+        self, database: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+    ) -> None:
+        assert main(["verify", "--db", str(database), *arguments]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert arguments[0] in captured.err
+
+
 class TestSignal:
     def test_is_taken_by_the_wait(self, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
         payload = '{"approved": true}'
@@ -202,7 +264,7 @@ class TestBadArguments:
         assert main(arguments) == 2
         assert "usage: stepwell" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("command", [["list"], ["show", "x"], ["signal", "x", "y"]])
+    @pytest.mark.parametrize("command", [["list"], ["show", "x"], ["signal", "x", "y"], ["verify"]])
     def test_no_database_is_made_where_there_is_none(
         self, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -234,4 +296,4 @@ class TestBadArguments:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert all(command in out for command in ("demo", "signal", "list", "show", "cancel", "pause", "resume"))
+    assert all(command in out for command in ("demo", "signal", "list", "show", "cancel", "pause", "resume", "verify"))

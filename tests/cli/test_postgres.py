@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -12,6 +13,7 @@ import pytest
 
 from stepwell import Engine, PostgresStorage, SQLiteStorage
 from stepwell.cli import _database, main
+from stepwell.testing import check_invariants
 from tests.cli.shop import greeting
 from tests.support.not_postgres import closed_port
 from tests.support.postgres.by_hand import execute, fetch, role, with_login
@@ -29,16 +31,21 @@ def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def dsn(postgres_dsn: str) -> str:
-    """A database with an execution that waits."""
+def dsn(postgres_dsn: str) -> Iterator[str]:
+    """A database with an execution that waits; after the test, what it holds must be sound."""
 
     async def fill() -> None:
         async with PostgresStorage(postgres_dsn) as storage, Engine(storage, workflows=[greeting]) as engine:
             await engine.start(greeting, "Ada", id="waits")
             await engine.run_until_idle()
 
+    async def check() -> None:
+        async with PostgresStorage(postgres_dsn) as storage:
+            await check_invariants(storage)
+
     anyio.run(fill)
-    return postgres_dsn
+    yield postgres_dsn
+    anyio.run(check)
 
 
 def password_of(dsn: str) -> str:
@@ -56,6 +63,7 @@ class TestCommands:
             ["graph", "--execution", "waits", APP],
             ["signal", "--app", APP, "waits", "verdict", '{"approved": true}'],
             ["cancel", "waits", "--reason", "enough"],
+            ["verify", "--app", APP],
         ):
             assert main([command[0], "--db", dsn, *command[1:]]) == 0
         assert main(["show", "--db", dsn.replace("postgresql:", "postgres:"), "waits"]) == 0

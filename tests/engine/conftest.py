@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stepwell.storage import Storage
+from stepwell.testing import check_invariants
 from tests.engine.faulty import Faulty
-from tests.engine.flows import check_all
 from tests.support.storages import StorageFactory
 
 if TYPE_CHECKING:  # it needs the driver
@@ -21,7 +21,7 @@ async def store(storage_factory: StorageFactory) -> AsyncIterator[Storage]:
     """An opened storage in which, after the test, every execution must be sound and none stranded."""
     async with storage_factory() as opened:
         yield opened
-        await check_all(opened)
+        await check_invariants(opened)
 
 
 @pytest.fixture
@@ -37,4 +37,4 @@ async def orders(anyio_backend: object, postgres_database: str) -> AsyncIterator
 
     async with open_orders(postgres_database) as opened:
         yield opened
-        await check_all(await opened.storage())
+        await check_invariants(await opened.storage())

@@ -1,4 +1,4 @@
-"""Small workflows that the engine's tests share, and the check that every execution must pass after each test."""
+"""Small workflows that the engine's tests share."""
 
 from __future__ import annotations
 
@@ -21,19 +21,14 @@ from stepwell import (
     succeed,
     wait,
 )
-from stepwell._history import History
-from stepwell._model import TERMINAL, Kind, Query, Row, Status, Stored
 from stepwell.storage import Storage
 
-__all__ = ["HOUR_POLL", "Ctx", "Runs", "check_all", "gated", "kinds", "line", "nest"]
+__all__ = ["HOUR_POLL", "Ctx", "Runs", "gated", "kinds", "line", "nest"]
 
 Ctx = Context[int]
 
 HOUR_POLL = 3600.0
 """A poll interval that no test may need."""
-
-_ENDS = {Kind.SUCCEEDED, Kind.FAILED, Kind.CANCELLED}
-_DUE = {Status.QUEUED, Status.RUNNING, Status.WAITING}
 
 
 def line(
@@ -150,51 +145,3 @@ class Runs:
 async def kinds(storage: Storage, id: str) -> list[str]:
     """Return what the journal records, in short: kind and attempt."""
     return [f"{entry.kind.value.rpartition('.')[2]} {entry.attempt}" for entry in await storage.journal(id)]
-
-
-async def check_all(storage: Storage) -> int:
-    """Check every execution in the storage against the promises; return how many there are."""
-    rows: list[Row] = []
-    after: tuple[int, str] | None = None
-    while True:
-        page = await storage.find(Query(limit=500, after=after))
-        rows.extend(page.rows)
-        if not page.more:
-            break
-        after = (rows[-1].created_at, rows[-1].id)
-    known = {row.id: row for row in rows}
-    assert len(known) == len(rows)
-    for row in rows:
-        stored = await storage.load(row.id)
-        assert stored is not None
-        _check(stored)
-        _check_not_stranded(stored, known)
-    return len(rows)
-
-
-def _check(stored: Stored) -> None:
-    row, journal = stored.row, stored.journal
-    assert [entry.seq for entry in journal] == list(range(1, row.revision + 1)), row.id
-    assert journal[0].kind is Kind.CREATED
-    assert History.of(journal).matches(row), (row, History.of(journal))
-    assert (row.status in TERMINAL) == (row.step is None) == (row.ended_at is not None)
-    last = max((e.seq for e in journal if e.kind is Kind.RESUMED), default=0)
-    ends = [e.seq for e in journal if e.kind in _ENDS and e.seq > last]
-    assert ends == ([row.revision] if row.status in TERMINAL else []), row.id
-    successes = Counter((e.step, e.visit) for e in journal if e.kind is Kind.STEP_SUCCEEDED)
-    assert all(count == 1 for count in successes.values()), successes
-
-
-def _check_not_stranded(stored: Stored, known: dict[str, Row]) -> None:
-    row = stored.row
-    if row.status in _DUE:
-        assert row.due_at is not None, row
-    elif row.status is Status.SUSPENDED and row.due_at is None:
-        child = next((e.ref for e in reversed(stored.journal) if e.kind is Kind.STEP_SUSPENDED), None)
-        assert child is None or known[child].status not in TERMINAL, row
-        waiting = [signal for signal in stored.signals if signal.step == row.step and signal.state == "pending"]
-        assert not waiting, row
-    elif row.status is not Status.SUSPENDED:
-        assert row.due_at is None, row
-    if row.parent is not None:
-        assert row.parent in known

@@ -163,6 +163,7 @@ async def test_an_input_that_does_not_fit_is_told_with_its_path(storage: Storage
         assert (await engine.find()).executions == ()
 
 
+@pytest.mark.promise("P10", "I26")
 async def test_an_id_that_is_taken_conflicts_unless_the_content_is_the_same(storage: Storage) -> None:
     async with Engine(storage, workflows=[waits, healthy]) as engine:
         first = await engine.start(waits, 1, id="order:1")
@@ -175,6 +176,7 @@ async def test_an_id_that_is_taken_conflicts_unless_the_content_is_the_same(stor
         assert len((await engine.find()).executions) == 1
 
 
+@pytest.mark.promise("P10", "I26")
 async def test_concurrent_starts_of_one_id_make_one_execution(storage: Storage) -> None:
     outcomes: list[str] = []
 
@@ -245,6 +247,7 @@ async def test_times_far_away_are_taken_as_they_are(storage: Storage) -> None:
 # -- signals -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P8", "I28")
 async def test_each_way_to_send_a_wrong_signal_is_told_apart(storage: Storage) -> None:
     async with Engine(storage, workflows=[waits]) as engine:
         with pytest.raises(ExecutionNotFound, match="no execution 'nobody'"):
@@ -275,6 +278,7 @@ async def test_each_way_to_send_a_wrong_signal_is_told_apart(storage: Storage) -
             await execution.signal(gate, LINE)
 
 
+@pytest.mark.promise("I37")
 async def test_signals_beyond_the_limit_are_refused(storage: Storage) -> None:
     async with Engine(storage, workflows=[waits], limits=Limits(pending_signals=1)) as engine:
         execution = await engine.start(waits, 1)
@@ -286,6 +290,7 @@ async def test_signals_beyond_the_limit_are_refused(storage: Storage) -> None:
 # -- other calls -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I28")
 @pytest.mark.parametrize("id", ["nobody", "a/b", "\ud800", "x" * 3000, "", "a\0b"], ids=ascii)
 async def test_an_unknown_execution_is_told_by_every_call(storage: Storage, id: str) -> None:
     async with Engine(storage, workflows=[waits]) as engine:
@@ -380,6 +385,7 @@ def test_what_is_no_storage_is_told_when_the_engine_is_made(storage: Any) -> Non
 # -- rows that can't be read -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P5", "I19")
 @pytest.mark.parametrize("text", ['{"not": "a number"}', "{broken", "9" * 5000, "[" * 5000], ids=lambda text: text[:9])
 async def test_an_input_that_became_unreadable_fails_its_execution_alone(storage: Storage, text: str) -> None:
     import msgspec  # noqa: PLC0415

@@ -66,6 +66,7 @@ RAISED: list[tuple[Callable[[], BaseException], str]] = [
 ]
 
 
+@pytest.mark.promise("P12", "I36")
 @pytest.mark.parametrize(("make", "type_name"), RAISED, ids=[name for _, name in RAISED])
 @pytest.mark.parametrize("kind", ["activity", "async decision", "riding decision"])
 @pytest.mark.parametrize("storage_kind", ["memory"])
@@ -84,6 +85,7 @@ async def test_whatever_a_handler_raises_is_a_failure_of_its_attempt(
     assert failure.traceback
 
 
+@pytest.mark.promise("I36", "I37")
 async def test_a_message_of_ten_megabytes_is_cut_and_stored(storage: Storage) -> None:
     failure = await failure_of_run(storage, single(_raised(ValueError("x" * 10_000_000))))
     assert failure.type == "ValueError"

@@ -68,6 +68,7 @@ async def test_fifty_executions_that_run_together_share_their_commits_and_claims
     assert len([brought for brought in faulty.claimed if brought]) <= 5
 
 
+@pytest.mark.promise("I29")
 async def test_a_result_does_not_wait_for_a_poll(store: Storage, virtual_time: VirtualTime) -> None:
     async def at_once(ctx: Ctx) -> int:
         return ctx.input
@@ -172,6 +173,7 @@ class Lapsing:
         self.heard += 1
 
 
+@pytest.mark.promise("P2", "P3", "I10")
 async def test_nothing_is_sent_for_a_lease_that_is_not_trusted_any_more(faulty: Faulty) -> None:
     told: list[str] = []
     holders = [Lapsing(0.0), Lapsing(1.0), Lapsing(3.0)]

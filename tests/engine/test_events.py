@@ -133,6 +133,7 @@ async def _fails(ctx: Ctx) -> Any:
     raise ValueError("for good")
 
 
+@pytest.mark.promise("P6", "I41")
 async def test_events_of_an_execution_come_in_the_order_of_its_journal(storage: Storage) -> None:
     async with Engine(storage, workflows=[tour]) as engine, engine.events() as stream, engine.worker():
         executions = [await engine.start(tour, number) for number in range(5)]
@@ -203,6 +204,7 @@ class Own(BaseException):
     """What careless code raises."""
 
 
+@pytest.mark.promise("P11")
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1), Own(), asyncio.CancelledError(), StopIteration()])
 @pytest.mark.parametrize("kind", ["plain", "async"])
 @pytest.mark.parametrize("storage_kind", ["memory"])
@@ -226,6 +228,7 @@ async def test_a_listener_that_raises_is_logged_and_changes_nothing(
     assert "a listener for step.succeeded raised" in caplog.text
 
 
+@pytest.mark.promise("P11")
 async def test_a_listener_that_dawdles_holds_nobody_up_and_is_called_one_event_at_a_time(storage: Storage) -> None:
     gate = Gate()
     inside = 0
@@ -279,6 +282,7 @@ async def test_a_listener_hears_its_kinds_until_it_is_removed(storage: Storage) 
     assert len(told) == 2
 
 
+@pytest.mark.promise("P12")
 async def test_a_cancelled_execution_is_not_told_as_a_lost_lease(storage: Storage) -> None:
     told: Recorder[Event] = Recorder()
     gate = Gate()

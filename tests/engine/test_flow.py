@@ -58,6 +58,7 @@ async def test_a_chain_runs_to_its_end_and_each_step_sees_what_went_before(store
     assert [step.status for step in execution.steps.values()] == [Status.SUCCEEDED] * 4
 
 
+@pytest.mark.promise("P4")
 async def test_a_decision_rides_along_in_the_commit_of_the_activity_before_it(store: Storage) -> None:
     @activity
     async def weigh(ctx: Ctx) -> int:
@@ -140,6 +141,7 @@ async def test_an_early_signal_is_kept_for_its_wait(store: Storage) -> None:
         assert await handle.result(30) == "early"
 
 
+@pytest.mark.promise("I33")
 async def test_a_wait_of_forty_days_ends_then_and_not_at_once(store: Storage, virtual_time: VirtualTime) -> None:
     flow = gated(timeout=40 * DAY)
     async with Engine(store, workflows=[flow]) as engine:
@@ -196,6 +198,7 @@ async def test_a_subworkflow_leads_where_its_child_ended(store: Storage, ending:
         assert (await handle.get()).steps["inner"].child == "p/inner"
 
 
+@pytest.mark.promise("P9", "I32")
 async def test_cancelling_a_parent_cancels_its_open_child_and_stops_the_childs_handler(store: Storage) -> None:
     seen: Recorder[str] = Recorder()
 
@@ -229,6 +232,7 @@ async def test_a_caught_error_leads_to_the_step_that_catches_it(store: Storage) 
     assert failed.value.value == "ValueError"
 
 
+@pytest.mark.promise("I33")
 async def test_retries_come_after_their_backoff_and_no_poll_is_needed(store: Storage) -> None:
     times: list[float] = []
 
@@ -335,6 +339,7 @@ async def test_run_until_idle_tells_when_something_makes_work_without_end(store:
         await engine.run_until_idle()
 
 
+@pytest.mark.promise("I20")
 async def test_versions_run_side_by_side_and_an_execution_stays_on_its_own(store: Storage) -> None:
     async def old(ctx: Ctx) -> str:
         return f"old {ctx.version}"

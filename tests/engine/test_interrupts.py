@@ -9,7 +9,7 @@ from signal import SIGINT, SIGTERM
 import anyio
 import pytest
 
-from stepwell import Engine, Query, SQLiteStorage, Status
+from stepwell import Engine, Query, SQLiteStorage, Status, verify
 from tests.support.processes import run_script
 from tests.support.virtual_time import Backend
 
@@ -19,8 +19,9 @@ SCRIPT = Path(__file__).parent / "interrupted.py"
 
 
 async def _check_handed_back(path: Path) -> None:
-    """Nothing is leased, nothing has failed, and whatever is open is due at once."""
+    """Nothing is leased, nothing has failed, whatever is open is due at once, and no promise is broken."""
     async with SQLiteStorage(path) as storage, Engine(storage) as engine:
+        assert (await verify(storage)).breaches == ()
         page = await engine.find(Query(limit=1000))
         assert {execution.status for execution in page.executions} <= {Status.QUEUED, Status.SUCCEEDED}
         assert [execution.id for execution in page.executions if execution.worker] == []
@@ -56,6 +57,7 @@ async def test_ctrl_c_ends_the_process_and_another_one_goes_on(tmp_path: Path, b
         await _check_finished(path, backend)
 
 
+@pytest.mark.promise("P12", "I22")
 @pytest.mark.parametrize("pause", [0.0, 0.003, 0.011, 0.029])
 async def test_ctrl_c_at_any_moment_of_a_busy_worker_loses_nothing(
     tmp_path: Path, backend: Backend, pause: float
@@ -83,6 +85,7 @@ async def test_ctrl_c_never_strikes_between_an_answer_of_the_storage_and_its_use
     await _check_finished(path, backend)
 
 
+@pytest.mark.promise("P12", "I22")
 async def test_sigterm_that_the_program_answers_by_cancelling_hands_everything_back(
     tmp_path: Path, backend: Backend
 ) -> None:

@@ -36,6 +36,7 @@ class Steps:
         return ctx.attempt
 
 
+@pytest.mark.promise("P3", "I4")
 @pytest.mark.parametrize("how", [How.HANGS_BEFORE, How.FAILS_BEFORE, How.FAILS_AFTER])
 async def test_a_worker_that_is_cut_off_stops_its_handler_before_anyone_else_may_begin(
     faulty: Faulty, store: Storage, how: How
@@ -61,6 +62,7 @@ async def test_a_worker_that_is_cut_off_stops_its_handler_before_anyone_else_may
     assert len(steps.began.entries) == 2
 
 
+@pytest.mark.promise("P2", "I3")
 async def test_a_late_result_of_a_worker_that_lost_its_lease_is_refused(faulty: Faulty, store: Storage) -> None:
     events: list[Event] = []
 
@@ -86,6 +88,7 @@ async def test_a_late_result_of_a_worker_that_lost_its_lease_is_refused(faulty: 
     assert [event.kind for event in events if event.kind == "execution.lease_lost"] == ["execution.lease_lost"]
 
 
+@pytest.mark.promise("P3", "I4")
 async def test_trust_is_counted_from_when_a_claim_was_sent_not_from_its_answer(faulty: Faulty) -> None:
     steps = Steps()
     flow = line(steps.work, timeout=None)
@@ -101,6 +104,7 @@ async def test_trust_is_counted_from_when_a_claim_was_sent_not_from_its_answer(f
             fault.mend()
 
 
+@pytest.mark.promise("P3", "I10")
 async def test_a_handler_does_not_begin_under_a_lease_that_is_not_trusted_any_more(faulty: Faulty) -> None:
     steps = Steps(1)
     flow = line(steps.work)
@@ -113,6 +117,7 @@ async def test_a_handler_does_not_begin_under_a_lease_that_is_not_trusted_any_mo
     assert steps.began.entries[0] >= 5
 
 
+@pytest.mark.promise("P3", "I4")
 async def test_trust_is_counted_from_when_a_renewal_was_sent_not_from_its_answer(faulty: Faulty) -> None:
     steps = Steps()
     flow = line(steps.work, timeout=None)
@@ -166,6 +171,7 @@ async def test_cancel_stops_the_handler_at_once_in_process(store: Storage) -> No
     assert events == []
 
 
+@pytest.mark.promise("P7", "I7")
 async def test_cancel_by_another_engine_stops_the_handler_within_one_poll(faulty: Faulty, store: Storage) -> None:
     events: list[str] = []
     steps = Steps()
@@ -180,6 +186,7 @@ async def test_cancel_by_another_engine_stops_the_handler_within_one_poll(faulty
     assert events == []  # a cancel is not a lost lease
 
 
+@pytest.mark.promise("P12", "I22")
 async def test_a_drain_hands_back_and_the_attempt_does_not_count(store: Storage) -> None:
     steps = Steps()
     flow = line(steps.work, timeout=None)
@@ -212,6 +219,7 @@ async def test_a_drain_lets_steps_end_within_its_grace_and_begins_no_other(store
     assert steps.stopped.entries == []
 
 
+@pytest.mark.promise("P12", "I22")
 async def test_a_cancelled_worker_hands_back_at_once_what_it_runs(store: Storage) -> None:
     steps = Steps()
     flow = line(steps.work, timeout=None)
@@ -224,6 +232,7 @@ async def test_a_cancelled_worker_hands_back_at_once_what_it_runs(store: Storage
         assert (await handle.get()).status is Status.QUEUED
 
 
+@pytest.mark.promise("P1", "I1")
 @pytest.mark.parametrize("how", [How.HANGS_AFTER, How.FAILS_AFTER])
 async def test_an_outcome_whose_commit_is_in_flight_at_a_drain_is_recorded_once(faulty: Faulty, how: How) -> None:
     async def early(ctx: Ctx) -> str:
@@ -246,6 +255,7 @@ async def test_an_outcome_whose_commit_is_in_flight_at_a_drain_is_recorded_once(
             assert await handle.result(10) in {1, 2}  # the answer that was lost may have come before the drain
 
 
+@pytest.mark.promise("P12")
 async def test_a_lease_that_a_commit_in_flight_has_just_given_up_is_not_told_to_be_lost(faulty: Faulty) -> None:
     events: list[str] = []
     steps = Steps(3.3)
@@ -268,6 +278,7 @@ async def lose(store: Storage, faulty: Faulty, engine: Engine, gate: Gate, count
     fault.mend()
 
 
+@pytest.mark.promise("P4", "I14")
 async def test_a_step_that_takes_its_worker_down_too_often_ends_as_crashed(faulty: Faulty, store: Storage) -> None:
     gate = Gate()
 
@@ -288,6 +299,7 @@ async def test_a_step_that_takes_its_worker_down_too_often_ends_as_crashed(fault
     assert gate.arrivals.entries == ["1", "2", "3"]
 
 
+@pytest.mark.promise("P4", "I14")
 async def test_the_neighbours_of_a_step_that_takes_its_worker_down_do_not_pay_for_it(
     faulty: Faulty, store: Storage
 ) -> None:
@@ -353,6 +365,7 @@ async def test_a_pause_lets_the_running_step_finish_and_nothing_more_begins(stor
     assert steps.stopped.entries == []
 
 
+@pytest.mark.promise("P5", "I13")
 async def test_leases_from_a_claim_whose_answer_was_lost_are_handed_back_without_an_attempt(
     faulty: Faulty, virtual_time: VirtualTime
 ) -> None:
@@ -367,6 +380,7 @@ async def test_leases_from_a_claim_whose_answer_was_lost_are_handed_back_without
     assert (await kinds(faulty, handle.id))[:4] == ["created 0", "claimed 1", "released 0", "claimed 1"]
 
 
+@pytest.mark.promise("P3")
 @pytest.mark.parametrize("ending", ["cancel", "timeout"])
 async def test_a_handler_that_swallows_its_cancellation_is_reported_and_its_result_refused(
     store: Storage, ending: str

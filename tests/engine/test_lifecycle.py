@@ -142,6 +142,7 @@ async def test_a_storage_that_is_away_is_told_and_work_goes_on_when_it_is_back(s
     assert all("the storage is away" in message for message in told.entries)
 
 
+@pytest.mark.promise("P12", "I2")
 async def test_a_storage_that_is_away_while_committing_repeats_no_handler(storage: Storage) -> None:
     failures = 2
     calls: list[int] = []
@@ -192,6 +193,7 @@ async def test_a_block_that_is_left_lets_running_steps_end(storage: Storage, by:
             raise ValueError("mine")
 
 
+@pytest.mark.promise("P12", "I22")
 async def test_steps_that_outlast_the_grace_are_cancelled_and_handed_back_uncounted(storage: Storage) -> None:
     gate = Gate()
 
@@ -306,6 +308,7 @@ async def test_two_workers_of_one_engine_share_the_work_and_double_nothing(stora
     assert len(workers) == 2
 
 
+@pytest.mark.promise("P2")
 async def test_two_engines_with_one_name_share_the_work_and_double_nothing(storage_factory: StorageFactory) -> None:
     calls: list[str] = []
 

@@ -33,6 +33,7 @@ UNSURE = [How.FAILS_BEFORE, How.FAILS_AFTER, How.HANGS_AFTER]
 # -- storage errors ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P1", "P12", "I1", "I2", "I9")
 @pytest.mark.parametrize("how", UNSURE)
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
 async def test_a_storage_error_at_any_commit_is_no_failure_and_runs_no_handler_twice(
@@ -49,6 +50,7 @@ async def test_a_storage_error_at_any_commit_is_no_failure_and_runs_no_handler_t
     assert runs.of == {"x:first": 1, "x:second": 1, "x:third": 1}
 
 
+@pytest.mark.promise("P1", "I1", "I9")
 @pytest.mark.parametrize("how", UNSURE)
 async def test_commits_that_fail_in_a_group_lose_and_double_nothing(faulty: Faulty, how: How) -> None:
     runs = Runs()
@@ -64,6 +66,7 @@ async def test_commits_that_fail_in_a_group_lose_and_double_nothing(faulty: Faul
     assert set(runs.of.values()) == {1}
 
 
+@pytest.mark.promise("P5", "I5")
 @pytest.mark.parametrize("method", ["claim", "load", "renew", "define", "find"])
 @pytest.mark.parametrize("how", list(How))
 async def test_a_fault_in_any_other_call_strands_nothing(faulty: Faulty, method: str, how: How) -> None:
@@ -76,6 +79,7 @@ async def test_a_fault_in_any_other_call_strands_nothing(faulty: Faulty, method:
     assert runs.of == {"x:first": 1, "x:second": 1, "x:third": 1}
 
 
+@pytest.mark.promise("P5", "I17")
 async def test_a_storage_that_is_away_for_long_is_waited_for(faulty: Faulty) -> None:
     troubles: list[str] = []
     runs = Runs()
@@ -94,6 +98,7 @@ async def test_a_storage_that_is_away_for_long_is_waited_for(faulty: Faulty) -> 
 # -- cancel, resume and save -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P7", "I7")
 async def test_a_cancel_that_comes_before_the_save_wins_and_the_save_is_refused(faulty: Faulty, store: Storage) -> None:
     runs = Runs()
     flow = runs.flow()
@@ -107,6 +112,7 @@ async def test_a_cancel_that_comes_before_the_save_wins_and_the_save_is_refused(
         assert (await handle.get()).output is None
 
 
+@pytest.mark.promise("P7", "I7")
 async def test_a_cancel_that_comes_after_the_save_finds_it_ended_and_overwrites_nothing(
     faulty: Faulty, store: Storage
 ) -> None:
@@ -142,6 +148,7 @@ async def test_a_save_that_races_with_a_pause_is_decided_again_without_running_t
     assert runs.of == {"x:first": 1, "x:second": 1, "x:third": 1}
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize("state", ["paused", "failed"])
 async def test_two_resumes_run_a_step_once(store: Storage, state: str) -> None:
     ran: list[int] = []
@@ -196,6 +203,7 @@ async def test_a_resume_whose_commit_failed_in_a_group_is_not_told_that_there_is
 # -- workers -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P5", "I20")
 async def test_a_worker_that_lacks_the_workflow_leaves_it_alone(store: Storage) -> None:
     runs = Runs()
     known, unknown = runs.flow(), gated()
@@ -208,6 +216,7 @@ async def test_a_worker_that_lacks_the_workflow_leaves_it_alone(store: Storage) 
     assert await kinds(store, handle.id) == ["created 0"]
 
 
+@pytest.mark.promise("I24")
 async def test_one_slow_step_does_not_hold_up_the_next_claim(store: Storage) -> None:
     async def work(ctx: Ctx) -> int:
         await anyio.sleep(1000 if ctx.input else 0)
@@ -236,6 +245,7 @@ async def test_a_full_worker_claims_again_as_soon_as_a_slot_frees(store: Storage
             assert anyio.current_time() == pytest.approx(5, abs=0.1)
 
 
+@pytest.mark.promise("P11")
 async def test_a_listener_that_raises_or_dawdles_changes_nothing(store: Storage) -> None:
     async def dawdle(event: object) -> None:
         await anyio.sleep(1000)
@@ -318,6 +328,7 @@ async def test_a_decision_that_raises_keeps_the_success_of_the_activity_before_i
         assert (steps["first"].status, steps["choose"].status) == (Status.SUCCEEDED, Status.FAILED)
 
 
+@pytest.mark.promise("P5", "I18")
 async def test_a_worker_that_dies_in_mid_step_leaves_work_that_another_finishes(faulty: Faulty, store: Storage) -> None:
     gate: Gate = Gate()
     seen: Recorder[int] = Recorder()
@@ -340,3 +351,36 @@ async def test_a_worker_that_dies_in_mid_step_leaves_work_that_another_finishes(
         async with other.worker():
             assert await other.handle(flow, handle.id).result(100) == 2
     assert seen.entries == [1, 2]
+
+
+@pytest.mark.promise("P1", "I15")
+async def test_every_attempt_of_a_visit_sees_the_same_input_and_the_same_key(faulty: Faulty, store: Storage) -> None:
+    """After a failure, after the death of a worker, and after a drain."""
+    seen: list[tuple[int, int, str]] = []
+    working = anyio.Event()
+
+    async def work(ctx: Ctx) -> int:
+        seen.append((ctx.attempt, ctx.input, ctx.idempotency_key))
+        if ctx.attempt == 1:
+            raise OSError("no")
+        if ctx.attempt < 4:
+            working.set()
+            await anyio.sleep_forever()
+        return ctx.input
+
+    flow = line(work, retry=3, timeout=None)
+    async with (
+        Engine(faulty, workflows=[flow], lease=8) as cut_off,
+        Engine(store, workflows=[flow], lease=8) as other,
+        cut_off.worker(concurrency=2),
+    ):
+        await cut_off.start(flow, 7, id="x")
+        await working.wait()
+        fault = faulty.spoil("commit", "claim", "renew", times=None)
+        working = anyio.Event()
+        async with other.worker(grace=0):
+            await working.wait()
+        async with other.worker():
+            await other.result_of("x")
+        fault.mend()
+    assert seen == [(attempt, 7, "x:work") for attempt in (1, 2, 3, 4)]

@@ -19,7 +19,8 @@ from anyio import to_thread
 
 from stepwell import Context, Engine, PostgresStorage, Retry, Status
 from stepwell.storage import StorageError
-from tests.engine.flows import check_all, line
+from stepwell.testing import check_invariants
+from tests.engine.flows import line
 from tests.support.postgres import Server
 from tests.support.postgres.outsider import Outsider, outsider
 
@@ -110,7 +111,7 @@ async def nothing_is_lost(server: Server, nemesis: Nemesis, *, executions: int =
             assert told == {f"x{number}": str(number + 1) for number in range(executions)}
             for id in told:
                 assert (await engine.get(id)).status is Status.SUCCEEDED
-            assert await check_all(storage) == executions
+            assert await check_invariants(storage) == executions
         assert len(ran) == 3 * executions
 
 
@@ -167,6 +168,7 @@ SHORT: Final = [cut_off, crash, be_read_only_for_a_while, be_in_a_hurry]
 LONG: Final = [be_away_for_longer_than_a_lease, allow_two_connections, be_serializable, be_repeatable]
 
 
+@pytest.mark.promise("P5", "P10", "I17", "I25")
 @pytest.mark.parametrize("nemesis", SHORT, ids=lambda nemesis: nemesis.__name__)
 async def test_nothing_is_lost(own_postgres: Server, nemesis: Nemesis) -> None:
     await nothing_is_lost(own_postgres, nemesis)

@@ -10,8 +10,9 @@ import anyio
 import pytest
 
 from stepwell import Engine, ExecutionCancelled, PostgresStorage, Status
+from stepwell.testing import check_invariants
 from tests.engine import postgres_script
-from tests.engine.flows import HOUR_POLL, check_all
+from tests.engine.flows import HOUR_POLL
 from tests.engine.postgres_script import HELD, SHARED, WAITING
 from tests.support.processes import Child, run_script
 from tests.support.virtual_time import Backend
@@ -37,7 +38,7 @@ async def process(dsn: str, backend: Backend, notify: str = HINT, poll: float = 
 async def engine(postgres_dsn: str) -> AsyncIterator[Engine]:
     async with PostgresStorage(postgres_dsn) as storage, Engine(storage, workflows=[HELD, SHARED, WAITING]) as engine:
         yield engine
-        await check_all(storage)
+        await check_invariants(storage)
 
 
 async def listening(engine: Engine, child: Child) -> None:
@@ -80,6 +81,7 @@ async def test_a_signal_reaches_a_wait_elsewhere_at_once(postgres_dsn: str, back
         assert await handle.result(SOON) == "go"
 
 
+@pytest.mark.promise("P5", "I17")
 async def test_without_hints_the_poll_finds_everything(postgres_dsn: str, backend: Backend, engine: Engine) -> None:
     async with process(postgres_dsn, backend, "quiet", 0.2) as child:
         handle = await engine.start(HELD, 1, id="held")

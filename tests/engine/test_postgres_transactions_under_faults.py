@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from stepwell import Context, Engine, PostgresStorage, Retry, Workflow, activity, succeed
-from tests.engine.flows import check_all
+from stepwell.testing import check_invariants
 from tests.engine.small import healthy
 from tests.support.postgres.outsider import outsider
 from tests.support.waiting import Gate
@@ -60,7 +60,7 @@ async def test_steps_that_hold_all_connections_hold_up_nobody_else(postgres_data
         gate.open()
         assert [await handle.result(30) for handle in handles] == list(range(8))
         assert await dba.value(COUNTS) == list(range(8))
-        await check_all(storage)
+        await check_invariants(storage)
 
 
 async def test_a_step_whose_transaction_the_server_ends_is_run_again(postgres_database: str) -> None:
@@ -80,4 +80,4 @@ async def test_a_step_whose_transaction_the_server_ends_is_run_again(postgres_da
         with anyio.fail_after(60):
             assert [await handle.result() for handle in handles] == list(range(8))
         assert await dba.value(COUNTS) == list(range(8))
-        await check_all(storage)
+        await check_invariants(storage)

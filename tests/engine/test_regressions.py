@@ -38,6 +38,7 @@ class AnswersLate(MemoryStorage):
         return await super().commit(units)
 
 
+@pytest.mark.promise("I26")
 async def test_a_resume_whose_first_try_lands_late_is_no_error() -> None:
     async with AnswersLate() as storage, Engine(storage, workflows=[flow := single(work)]) as engine:
         handle = await engine.start(flow, 1)
@@ -152,6 +153,7 @@ async def test_a_native_cancellation_while_the_engine_closes_does_not_hang() -> 
     assert done == {task}
 
 
+@pytest.mark.promise("I29")
 async def test_results_of_executions_that_ended_elsewhere_come_at_once(storage: Storage) -> None:
     """Those that were started here too, though this process has not heard that they ended."""
     async with Engine(storage, workflows=[healthy]) as starter:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import anyio
 import pytest
 
-from stepwell import AlreadySignalled, Engine, Query, StepwellError, Workflow, succeed, wait
+from stepwell import AlreadySignalled, Engine, Query, Status, StepwellError, Workflow, succeed, wait
 from stepwell.storage import Storage
 from tests.engine.faulty import Faulty, How
 from tests.engine.flows import HOUR_POLL, Ctx, Runs, gated, line, nest
@@ -21,6 +21,7 @@ UNSURE = [How.FAILS_BEFORE, How.FAILS_AFTER, How.HANGS_AFTER]
 # -- parents and children ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P9", "I31")
 async def test_a_child_that_ends_before_its_parent_hears_of_the_suspension_still_wakes_it(
     faulty: Faulty, store: Storage
 ) -> None:
@@ -39,6 +40,7 @@ async def test_a_child_that_ends_before_its_parent_hears_of_the_suspension_still
     assert runs.of == {"p/inner:first": 1}
 
 
+@pytest.mark.promise("P9", "I30")
 @pytest.mark.parametrize("how", UNSURE)
 @pytest.mark.parametrize("at", [2, 3, 4])
 async def test_a_parent_has_one_child_whatever_commit_fails(faulty: Faulty, how: How, at: int) -> None:
@@ -72,6 +74,7 @@ def two_gates() -> Workflow[int, Any]:
     return Workflow[int, Any]("gates", version="1", start=gate, edges=edges)
 
 
+@pytest.mark.promise("P8", "I8")
 async def test_a_late_signal_does_not_rewind_and_a_duplicate_passes_one_gate_only(store: Storage) -> None:
     flow = two_gates()
     async with Engine(store, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
@@ -87,6 +90,33 @@ async def test_a_late_signal_does_not_rewind_and_a_duplicate_passes_one_gate_onl
         assert await handle.result(60) == ["a", "b"]
 
 
+def rounds() -> Workflow[int, Any]:
+    @wait(max_visits=5)
+    def gate(ctx: Ctx, signal: str) -> Literal["again", "on"]:
+        return "on" if signal == "on" else "again"
+
+    @succeed
+    def end(ctx: Ctx) -> int:
+        return ctx.input
+
+    edges: list[Any] = [gate.to({"again": gate, "on": end})]
+    return Workflow[int, Any]("rounds", version="1", start=gate, edges=edges)
+
+
+@pytest.mark.promise("P8", "I8")
+async def test_a_signal_at_an_open_wait_in_a_loop_passes_it_once(store: Storage) -> None:
+    flow = rounds()
+    async with Engine(store, workflows=[flow]) as engine, engine.worker():
+        handle = await engine.start(flow, 0)
+        for visit in (1, 2, 3):
+            await anyio.sleep(5)
+            stands = await handle.get()
+            assert (stands.status, stands.steps["gate"].visits) == (Status.SUSPENDED, visit)
+            await handle.signal("gate", "again" if visit < 3 else "on")
+        await handle.result(60)
+
+
+@pytest.mark.promise("P8", "I8")
 async def test_of_many_signals_to_one_open_wait_exactly_one_is_used(store: Storage) -> None:
     flow = gated()
     refused: list[str] = []
@@ -112,6 +142,7 @@ async def test_of_many_signals_to_one_open_wait_exactly_one_is_used(store: Stora
     assert result not in refused
 
 
+@pytest.mark.promise("P8", "I8")
 async def test_a_signal_that_comes_while_the_wait_is_being_opened_is_not_lost(faulty: Faulty, store: Storage) -> None:
     async def before(ctx: Ctx) -> int:
         return 1
@@ -127,6 +158,7 @@ async def test_a_signal_that_comes_while_the_wait_is_being_opened_is_not_lost(fa
                 assert await handle.result(60) == "racing"
 
 
+@pytest.mark.promise("P8", "I27")
 async def test_a_signal_and_a_timeout_at_the_same_moment_come_to_one_end(store: Storage) -> None:
     flow = gated(timeout=10.0)
     async with Engine(store, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):

@@ -85,6 +85,7 @@ async def test_no_more_threads_run_at_a_time_than_the_worker_has_slots(storage: 
     assert most == 2
 
 
+@pytest.mark.promise("P3")
 @pytest.mark.parametrize("how", ["timeout", "cancel", "drain"])
 async def test_a_thread_that_does_not_stop_is_abandoned_fenced_off_and_told_of(
     storage: Storage, how: str, caplog: pytest.LogCaptureFixture

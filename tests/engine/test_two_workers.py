@@ -12,8 +12,9 @@ import pytest
 
 from stepwell import Engine, MemoryStorage, SQLiteStorage, Status
 from stepwell.storage import Storage
+from stepwell.testing import check_invariants
 from tests.engine.faulty import Faulty, How
-from tests.engine.flows import HOUR_POLL, Ctx, check_all, gated, kinds, line, nest
+from tests.engine.flows import HOUR_POLL, Ctx, gated, kinds, line, nest
 from tests.support.storages import StorageFactory
 from tests.support.virtual_time import VirtualTime, _OnAsyncio, _OnTrio
 from tests.support.waiting import Recorder
@@ -21,6 +22,7 @@ from tests.support.waiting import Recorder
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.promise("P1", "P2", "I2")
 async def test_two_workers_of_one_name_share_the_work_and_run_nothing_twice(
     store: Storage, storage_factory: StorageFactory
 ) -> None:
@@ -72,6 +74,7 @@ async def test_two_workers_of_one_engine_share_its_work(store: Storage) -> None:
     assert len(ran) == 20
 
 
+@pytest.mark.promise("P2", "I3")
 async def test_of_two_holders_of_one_lease_only_the_later_commits_whatever_their_names(
     faulty: Faulty, store: Storage
 ) -> None:
@@ -135,6 +138,7 @@ def block(time: VirtualTime, seconds: float) -> None:
         mechanism._time.now += seconds
 
 
+@pytest.mark.promise("P2", "P3", "I2", "I10")
 async def test_a_worker_whose_loop_stood_still_past_its_lease_commits_nothing_and_begins_nothing(
     faulty: Faulty, virtual_time: VirtualTime
 ) -> None:
@@ -159,6 +163,7 @@ async def test_a_worker_whose_loop_stood_still_past_its_lease_commits_nothing_an
     assert begun == ["work 1", f"work {attempt}", "after 1"]
 
 
+@pytest.mark.promise("P10", "I26")
 async def test_many_starts_of_one_id_from_two_engines_are_one_execution(
     store: Storage, storage_factory: StorageFactory
 ) -> None:
@@ -197,7 +202,7 @@ async def test_a_start_by_another_engine_is_noticed_at_once_in_memory(virtual_ti
         await anyio.sleep(100)
         assert await (await engine.start(flow, 3)).result(10) == 3
         assert virtual_time.now() < 101
-        await check_all(storage)
+        await check_invariants(storage)
 
 
 @pytest.mark.real_time
@@ -218,7 +223,7 @@ async def test_a_start_through_another_connection_to_the_file_is_noticed_without
         for number in range(3):
             assert await (await engine.start(flow, number)).result(20) == number
         assert time.monotonic() - began < 10
-        await check_all(mine)
+        await check_invariants(mine)
 
 
 @pytest.mark.real_time
@@ -246,7 +251,7 @@ async def test_a_cancel_through_another_connection_stops_the_handler_without_a_p
         await seen.until_recorded("begun", within=10)
         assert await handle.cancel() is Status.CANCELLED
         await seen.until_recorded("stopped", within=10)
-        await check_all(mine)
+        await check_invariants(mine)
 
 
 async def test_a_signal_by_another_engine_moves_an_execution_on(

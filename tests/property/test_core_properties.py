@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -199,6 +200,9 @@ class World:
         return self._done(row.id, self.driver.workflow_of(row.id).steps[row.step])[-1]
 
 
+@pytest.mark.promise(
+    "P1", "P2", "P4", "P5", "P6", "P7", "P8", "P9", "I1", "I3", "I5", "I6", "I8", "I9", "I12", "I13", "I21"
+)
 @settings(max_examples=300, deadline=None, derandomize="CI" in os.environ)
 @given(workflow=workflows(), data=st.data())
 def test_every_promise_holds_after_every_commit(workflow: Workflow[Any, Any], data: st.DataObject) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from stepwell import Engine, PostgresStorage, Status
 from stepwell.storage import NOW, Lease, StorageError
+from stepwell.testing import check_invariants
 from stepwell.testing._scene import Scene, change, deposit, following, lease_of, wake
-from tests.engine.flows import HOUR_POLL, check_all, line
+from tests.engine.flows import HOUR_POLL, line
 from tests.engine.small import healthy
 from tests.support.postgres.outsider import Outsider, outsider
 from tests.support.waiting import Gate
@@ -165,7 +166,7 @@ async def test_a_start_under_an_id_that_is_being_created_holds_up_no_steps(
             assert await other.result(20) == 4
             await dba.execute("ROLLBACK")
         assert await engine.handle(healthy, "mine").result(20) == 2
-    await check_all(storage)
+    await check_invariants(storage)
 
 
 async def _start(engine: Engine, id: str) -> None:
@@ -192,7 +193,7 @@ async def test_a_step_whose_row_is_locked_ends_when_the_lock_is_gone(storage: Po
         assert (await engine.get("locked")).status is Status.RUNNING
         await dba.execute("COMMIT")
         assert await handles[0].result(20) == "locked"
-    await check_all(storage)
+    await check_invariants(storage)
 
 
 @pytest.mark.parametrize("backend", ["asyncio"])

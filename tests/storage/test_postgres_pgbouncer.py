@@ -20,8 +20,8 @@ import pytest
 
 from stepwell import Engine
 from stepwell.storage.postgres import PostgresStorage
-from stepwell.testing import STORAGE_CHECKS, Check
-from tests.engine.flows import Runs, check_all
+from stepwell.testing import STORAGE_CHECKS, Check, check_invariants
+from tests.engine.flows import Runs
 from tests.support.postgres._binaries import runner
 from tests.support.postgres._databases import with_database
 
@@ -140,5 +140,5 @@ async def test_engines_share_their_work(dsn: str) -> None:
         handles = [await engine.start(workflow, 1) for _ in range(20) for engine in (first, second)]
         for handle in handles:
             assert await handle.result(60) == "first second third"
-        assert await check_all(one) == 40
+        assert await check_invariants(one) == 40
     assert set(runs.of.values()) == {1}

@@ -19,6 +19,7 @@ ROOT = SCRIPT.parents[3]
 DUE = 800
 
 
+@pytest.mark.promise("P2", "I3", "I23")
 async def test_eight_processes_claim_everything_once(postgres_dsn: str, backend: Backend) -> None:
     claimed: list[str] = []
     ready: list[Child] = []

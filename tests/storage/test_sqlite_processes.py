@@ -86,6 +86,7 @@ async def test_an_execution_is_claimed_by_one_connection_only(path: Path) -> Non
     assert len(set(claimed)) == 300
 
 
+@pytest.mark.promise("P10", "I25")
 async def test_what_was_acknowledged_survives_the_death_of_its_process(path: Path) -> None:
     acknowledged: set[str] = set()
     for round in range(4):

@@ -179,6 +179,14 @@ def test_a_prefix_is_a_range(prefix: str, end: str | None) -> None:
     assert _find._end_of(prefix) == end
 
 
+def test_what_a_row_lacks_is_null_in_every_table(connection: sqlite3.Connection) -> None:
+    row = Row(id="lacking", workflow="w", version="1", status=Status.QUEUED, step=None, visit=1, attempt=0, revision=1)
+    _commit.commit(connection, [(Change(id="c", row=row, expects=0, entries=(Entry(Kind.CREATED),)),)], 0)
+    found = connection.execute("SELECT step, due_at, timer_at, worker, parent, output, error, ended_at FROM executions")
+    assert found.fetchone() == (None,) * 8
+    assert connection.execute("SELECT step, worker, route, ref, payload FROM journal").fetchone() == (None,) * 5
+
+
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 255, 256, 257, 1_000])
 def test_any_number_of_rows_is_written(connection: sqlite3.Connection, rows: int) -> None:
     connection.execute("CREATE TABLE numbers (number INTEGER)")

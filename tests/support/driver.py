@@ -153,9 +153,11 @@ class Driver:
             due_at=due_at if change.due is None else self._time(change.due),
             timer_at=timer_at if change.timer is None else self._time(change.timer),
             signals=before.signals if before else 0,
+            created_at=before.created_at if before else self.now,
             ended_at=self.now if change.row.status.is_terminal else None,
         )
-        self._store(replace(row, revision=change.expects), change.entries)
+        entries = tuple(replace(entry, change=change.id) for entry in change.entries)
+        self._store(replace(row, revision=change.expects), entries)
 
     def _store(self, row: Row, entries: tuple[Entry, ...]) -> None:
         written = [replace(entry, seq=seq, at=self.now) for seq, entry in enumerate(entries, row.revision + 1)]

@@ -239,6 +239,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.promise("I11", "I35")
 @given(json_values)
 def test_any_plain_json_comes_back_exactly(value: object) -> None:
     text = encode(value)
@@ -296,6 +297,7 @@ TYPED: dict[str, tuple[Any, object]] = {
 }
 
 
+@pytest.mark.promise("I35")
 @pytest.mark.parametrize(("annotation", "value"), TYPED.values(), ids=TYPED)
 def test_a_typed_value_comes_back_equal_with_its_types(annotation: Any, value: object) -> None:
     if annotation is LoudPoint:  # it can't be made in the table: its repr iterates
@@ -539,6 +541,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str, str]] = {
 }
 
 
+@pytest.mark.promise("I35")
 @pytest.mark.parametrize(("make", "path", "reason"), REFUSED.values(), ids=REFUSED)
 def test_what_does_not_come_back_is_refused_with_its_place(make: Callable[[], object], path: str, reason: str) -> None:
     started = time.perf_counter()
@@ -745,6 +748,7 @@ def test_attrs_classes_pass() -> None:
 # --- sizes ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("I37")
 def test_depth_is_counted_exactly() -> None:
     for depth in (1, 2, 7):
         limits = Limits(depth=depth)
@@ -764,6 +768,7 @@ def test_the_deepest_allowed_value_comes_back(depth: int) -> None:
     assert decode_json(text, limits=limits) == nested(depth)
 
 
+@pytest.mark.promise("I37")
 def test_size_is_counted_exactly_in_bytes() -> None:
     limits = Limits(payload=10)
     assert len(encode("12345678", limits=limits)) == 10
@@ -943,6 +948,7 @@ def test_foreign_json_in_bytes_is_read() -> None:
     assert decode_json(b' {"a": [1, -0.0, 1e23, "\\u0000"]} ') == {"a": [1, -0.0, 1e23, "\0"]}
 
 
+@pytest.mark.promise("I39")
 @given(st.text() | st.binary())
 def test_any_foreign_text_is_read_or_refused(text: str | bytes) -> None:
     try:

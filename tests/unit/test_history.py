@@ -21,6 +21,7 @@ def ended() -> Driver:
     return driver
 
 
+@pytest.mark.promise("P6", "I6")
 def test_a_history_that_is_read_on_is_the_one_read_at_once() -> None:
     journal = ended().journals["x"]
     for place in range(len(journal) + 1):
@@ -29,6 +30,7 @@ def test_a_history_that_is_read_on_is_the_one_read_at_once() -> None:
         assert first == History.of(journal[:place]), "reading on changes nothing behind it"
 
 
+@pytest.mark.promise("P6", "I6")
 @pytest.mark.parametrize(
     "other",
     [

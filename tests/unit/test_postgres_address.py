@@ -97,6 +97,7 @@ BAD = [
 ]
 
 
+@pytest.mark.promise("I39")
 @pytest.mark.parametrize(("dsn", "says"), BAD)
 def test_what_is_no_dsn_is_refused_and_not_shown(dsn: str, says: str) -> None:
     with pytest.raises(StorageError, match=says) as caught:

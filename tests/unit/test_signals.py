@@ -91,6 +91,7 @@ def test_a_signal_that_comes_while_the_worker_looks_makes_it_due_again() -> None
     assert isinstance(driver.claim("x"), Resolve)
 
 
+@pytest.mark.promise("P8", "I27")
 def test_a_signal_before_the_timeouts_commit_wins() -> None:
     driver = opened(30)
     driver.wait(30)
@@ -134,6 +135,7 @@ def test_a_second_signal_for_the_same_visit_is_refused() -> None:
         driver.signal("x", "second", "on")
 
 
+@pytest.mark.promise("P8", "I26")
 def test_a_duplicate_is_harmless_before_and_after_its_use_and_after_the_end() -> None:
     driver = opened()
     driver.signal("x", "first", "on", signal_id="s")

@@ -246,6 +246,7 @@ def crash(driver: Driver, *, max_crashes: int = 3) -> None:
     driver.wait(CRASH_BACKOFF)
 
 
+@pytest.mark.promise("P4", "I13")
 def test_a_lost_attempt_is_followed_by_a_pause_and_the_next_number() -> None:
     driver = claimed(chain())
     driver.lose("x")
@@ -259,6 +260,7 @@ def test_a_lost_attempt_is_followed_by_a_pause_and_the_next_number() -> None:
     assert driver.histories["x"].steps["work"].lost == 1
 
 
+@pytest.mark.promise("P4", "I13")
 def test_lost_attempts_use_up_no_retry() -> None:
     driver = claimed(chain(retry=2))
     crash(driver)
@@ -297,6 +299,7 @@ def test_a_drained_attempt_is_recorded_and_does_not_count() -> None:
     assert driver.rows["x"].attempt == 3
 
 
+@pytest.mark.promise("I13")
 def test_a_hand_back_takes_back_the_number_of_the_attempt() -> None:
     driver = claimed(chain())
     driver.report("x", HandedBack("drain"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from stepwell._model import Status
 from stepwell._transition import Asked, Call, Ended, Paused, Raised, Resumed, Returned, StillSuspended, child_id
 from tests.support.driver import FAILURE, Driver
@@ -15,6 +17,7 @@ def claimed() -> Driver:
     return driver
 
 
+@pytest.mark.promise("P9", "I30", "I31")
 def test_a_child_is_created_in_the_commit_that_suspends_its_parent_and_wakes_it() -> None:
     driver = claimed()
     driver.report("x", Asked("7"))
@@ -65,6 +68,7 @@ def test_a_pause_comes_before_the_child() -> None:
     assert driver.rows["x"].attempt == 2
 
 
+@pytest.mark.promise("P9", "I30")
 def test_the_id_of_a_child_names_parent_step_and_visit() -> None:
     assert child_id("p", "s", 1) == "p/s"
     assert child_id("p", "s", 2) == "p/s:2"

@@ -338,6 +338,7 @@ def test_whatever_lives_can_be_cancelled(at: Callable[[], Driver]) -> None:
     assert driver.journals["x"][-1].payload == '"enough"'
 
 
+@pytest.mark.promise("P7", "I7")
 @pytest.mark.parametrize("event", [Cancelled(), Paused()])
 @pytest.mark.parametrize("at", [failed, succeeded])
 def test_what_ended_is_neither_cancelled_nor_paused(at: Callable[[], Driver], event: Cancelled | Paused) -> None:
@@ -354,6 +355,7 @@ def test_who_ran_what_was_cancelled_commits_nothing() -> None:
     assert kinds(driver, last=1) == ["cancelled"]
 
 
+@pytest.mark.promise("P9", "I32")
 def test_a_cancel_takes_the_open_child_along_and_nobody_is_woken() -> None:
     driver = Driver()
     driver.start(parent())
@@ -385,6 +387,7 @@ def test_a_child_that_ends_after_its_parent_changes_nothing_there() -> None:
     assert kinds(driver, last=1) == ["cancelled"]
 
 
+@pytest.mark.promise("P8", "I8")
 def test_an_unused_signal_is_discarded_at_the_end() -> None:
     driver = suspended()
     driver.ask("x", Paused())

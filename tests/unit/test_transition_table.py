@@ -123,6 +123,7 @@ def walk(workflow: Workflow[Any, Any]) -> set[tuple[Status, Status]]:
     return first.pairs
 
 
+@pytest.mark.promise("P7")
 def test_every_pair_of_statuses_that_happens_is_legal_and_every_legal_one_happens() -> None:
     observed = set[tuple[Status, Status]]().union(*map(walk, FLOWS))
     assert observed == {(before, after) for before, followers in LEGAL.items() for after in followers}

@@ -35,6 +35,7 @@ from stepwell._transition._events import (
 )
 from stepwell._transition._machine import ride, transition
 from stepwell._transition._plan import Action, Call, Decide, Look, Resolve, plan
+from stepwell._transition._progress import failure_error, value_error
 from stepwell._transition._signals import Accepted, accept
 
 __all__ = [
@@ -69,7 +70,9 @@ __all__ = [
     "accept",
     "begin",
     "child_id",
+    "failure_error",
     "plan",
     "ride",
     "transition",
+    "value_error",
 ]

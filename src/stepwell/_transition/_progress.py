@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "fail_step",
+    "failure_error",
     "failure_text",
     "finish",
     "follow",
@@ -26,6 +27,7 @@ __all__ = [
     "retry_or_fail",
     "start_child",
     "text",
+    "value_error",
 ]
 
 _RIDERS: Final = frozenset({"decision", "succeed", "fail"})
@@ -116,7 +118,7 @@ def finish(draft: Draft, value: str) -> None:
         draft.note(Kind.SUCCEEDED, payload=value)
         draft.end(Status.SUCCEEDED)
     else:
-        draft.error = f'{{"step":"{step.name}","value":{value}}}'
+        draft.error = value_error(step.name, value)
         draft.note(Kind.FAILED, payload=value)
         draft.end(Status.FAILED)
     draft.wake_parent()
@@ -146,10 +148,20 @@ def fail_step(draft: Draft, failure: str, route: str | None) -> None:
     if route is not None:
         follow(draft, route)
         return
-    draft.error = f'{{"step":"{draft.step}","failure":{failure}}}'
+    draft.error = failure_error(draft.step or "", failure)
     draft.note(Kind.FAILED)
     draft.end(Status.FAILED)
     draft.wake_parent()
+
+
+def value_error(step: str, value: str) -> str:
+    """Return the error of an execution that a `fail` step ended with this value, JSON text."""
+    return f'{{"step":"{step}","value":{value}}}'
+
+
+def failure_error(step: str, failure: str) -> str:
+    """Return the error of an execution that this failure of a step ended, JSON text."""
+    return f'{{"step":"{step}","failure":{failure}}}'
 
 
 def failure_text(error: Exception, code: str) -> str:

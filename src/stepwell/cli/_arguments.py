@@ -20,6 +20,7 @@ from stepwell.cli._inspect import list_executions, show_execution
 from stepwell.cli._migrate import DIALECTS, migrate_database, print_script
 from stepwell.cli._purge import add_purge
 from stepwell.cli._signal import send_signal
+from stepwell.cli._verify import add_verify
 
 __all__ = ["parsed"]
 
@@ -38,6 +39,7 @@ def parsed(argv: Sequence[str] | None) -> Namespace:
     _add_migrate(commands)
     add_controls(commands, _added, _ran)
     add_purge(commands, _added, _ran)
+    add_verify(commands, _added, _ran, _amount)
     arguments = parser.parse_args(argv)
     if not getattr(arguments, "dialect", None):  # which stands for a database
         arguments.db = named(arguments.db, arguments.schema)
@@ -111,6 +113,10 @@ def _pace(text: str) -> float:
 
 def _limit(text: str) -> int:
     return _within(text, int, 1, 1000)
+
+
+def _amount(text: str) -> int:
+    return _within(text, int, 1, 2**53)
 
 
 def _within(text: str, kind: Callable[[str], Number], low: Number, high: Number) -> Number:

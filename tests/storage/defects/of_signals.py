@@ -266,3 +266,17 @@ class SignalsMakeEverythingDue(Defective):
     def _deposit(self, deposit: Deposit, now: int) -> None:
         super()._deposit(deposit, now)
         self._store(replace(self._rows[deposit.id], due_at=now), moved=True)
+
+
+class NewSignalsAreOutOfSight(Defective):
+    """A unit's marks don't see the signals that it lays down itself."""
+
+    caught_by = "a_signal_is_used_in_the_unit_that_lays_it_down"
+
+    def _commit(self, unit: tuple[Part, ...], now: int) -> bool:
+        is_committed = super()._commit(unit, now)
+        for part in unit:
+            if is_committed and isinstance(part, Deposit):
+                accepted = self._signals[part.id]
+                accepted[part.signal.id] = replace(accepted[part.signal.id], state=SignalState.PENDING)
+        return is_committed

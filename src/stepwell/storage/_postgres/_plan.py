@@ -66,6 +66,17 @@ class _Effects:
         self.signals += other.signals
         self.marks += other.marks
 
+    def mark(self, execution: str, id: str, state: SignalState) -> None:
+        """Say what became of a signal; one that this unit lays down is written so at once.
+
+        All is written by one statement, and what one of its parts inserts the others don't see.
+        """
+        for signal in self.signals:
+            if (signal["execution_id"], signal["id"]) == (execution, id):
+                signal["state"] = state.value
+                return
+        self.marks.append({"execution_id": execution, "id": id, "state": state.value})
+
 
 class Plan:
     """Built unit by unit; no two of them touch the same execution."""
@@ -130,7 +141,8 @@ class Plan:
             self._line(row.id, seq, one, change.id) for seq, one in enumerate(change.entries, revision + 1)
         ]
         for ids, state in ((change.uses, SignalState.USED), (change.discards, SignalState.DISCARDED)):
-            effects.marks += [{"execution_id": row.id, "id": id, "state": state.value} for id in ids]
+            for id in ids:
+                effects.mark(row.id, id, state)
 
     def _wake(self, wake: Wake, effects: _Effects) -> None:
         before = self._now_of(wake.id, effects)
@@ -158,6 +170,7 @@ class Plan:
                 "position": signals,
                 "at": self._now,
                 "step": signal.step,
+                "state": SignalState.PENDING.value,
                 "payload": signal.payload,
             }
         )

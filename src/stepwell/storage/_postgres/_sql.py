@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Final
 
-from stepwell._model import Kind, SignalState, Status
+from stepwell._model import Kind, Status
 
 __all__ = ["Statements"]
 
@@ -225,9 +225,9 @@ class _Commits(_InSchema):
                execution_id text, seq integer, at bigint, change text, {_ENTRY})),
     laid AS (
         INSERT INTO {{s}}.signals (execution_id, id, position, at, step, state, payload)
-        SELECT execution_id, id, "position", at, step, '{SignalState.PENDING.value}', payload::json
+        SELECT execution_id, id, "position", at, step, state, payload::json
           FROM json_to_recordset($4::text::json) AS t(
-               execution_id text, id text, "position" integer, at bigint, step text, payload text)),
+               execution_id text, id text, "position" integer, at bigint, step text, state text, payload text)),
     marked AS (
         UPDATE {{s}}.signals g SET state = t.state
           FROM marks t
@@ -271,7 +271,8 @@ class Statements(_Commits):
         UPDATE {{s}}.executions AS e
            SET attempt = e.attempt + (chosen.status <> '{Status.SUSPENDED.value}')::integer,
                status = '{Status.RUNNING.value}', revision = e.revision + 1, token = e.token + 1, worker = $5,
-               due_at = least(clock.now::numeric + $6::bigint, 9223372036854775807)::bigint, updated_at = clock.now
+               due_at = least(clock.now::numeric + $6::bigint, 9223372036854775807)::bigint,
+               updated_at = greatest(clock.now, e.updated_at)
           FROM chosen, clock
          WHERE e.id = ANY(ARRAY(SELECT id FROM chosen)) AND e.id = chosen.id
         RETURNING chosen.status AS found, chosen.due_at AS was_due_at, e.*),

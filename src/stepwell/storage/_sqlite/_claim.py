@@ -46,8 +46,11 @@ _CLAIM: Final = f"""
 """  # noqa: S608 (made of constants)
 
 _HELD: Final = f"""
-    SELECT id, token FROM executions INDEXED BY executions_held WHERE worker = ? AND status = '{Status.RUNNING.value}'
+    SELECT json_group_array(json_array(id, token))
+      FROM executions INDEXED BY executions_held
+     WHERE worker = ? AND status = '{Status.RUNNING.value}'
 """  # noqa: S608 (made of constants)
+"""In one row: the thread gives the interpreter away before each, and a busy loop is slow to hand it back."""
 _RENEW: Final = """
     UPDATE OR FAIL executions INDEXED BY executions_id SET due_at = ?
      WHERE id IN (SELECT value FROM json_each(?))
@@ -63,6 +66,7 @@ _DEFINE: Final = """
         ON CONFLICT (workflow, version) DO UPDATE SET digest = excluded.digest, graph = excluded.graph
 """
 
+_LEASES: Final = msgspec.json.Decoder(list[tuple[str, int]])
 _PLACES: Final = msgspec.json.Decoder(list[tuple[int, str]])
 
 
@@ -114,7 +118,8 @@ def renew(connection: sqlite3.Connection, worker: str, leases: Sequence[Lease], 
 
 
 def _held(connection: sqlite3.Connection, worker: str) -> frozenset[Lease]:
-    return frozenset(Lease(id, token) for id, token in connection.execute(_HELD, (worker,)).fetchall())
+    (found,) = connection.execute(_HELD, (worker,)).fetchone()
+    return frozenset(Lease(id, token) for id, token in _LEASES.decode(found))
 
 
 def _by_id(lease: Lease) -> str:

@@ -171,7 +171,8 @@ class _Plan:
         status = row.status.value
         ended_at = now if status in _ENDED else None
         after = revision + len(change.entries)
-        stands = (status, row.step, row.visit, row.attempt, after, row.token, due_at, timer_at, row.worker, row.pausing)
+        pausing = int(row.pausing)
+        stands = (status, row.step, row.visit, row.attempt, after, row.token, due_at, timer_at, row.worker, pausing)
         outcome = (row.output, row.error)
         if before is None:
             identity = (row.id, row.workflow, row.version)
@@ -179,7 +180,7 @@ class _Plan:
             writes.append((_CREATE, (*identity, *stands, 0, *searched, *outcome, now, now, ended_at)))
             writes.append((_INPUT, (row.id, row.input)))
         elif _goes_on(change, before):
-            goes_on = (row.step, row.visit, row.attempt, after, timer_at, row.pausing, now)
+            goes_on = (row.step, row.visit, row.attempt, after, timer_at, pausing, now)
             writes.append((_GO_ON, (*goes_on, row.id, revision)))
         else:
             writes.append((_CHANGE, (*stands, *outcome, now, ended_at, row.id, revision)))

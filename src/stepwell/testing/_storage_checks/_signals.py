@@ -161,3 +161,16 @@ async def check_a_signal_for_another_step_makes_nothing_due(storage: Storage) ->
     row = await scene.claim_one()
     await scene.committed(deposit(row.id, step="approval"))
     expect_equal((await scene.stored_row(row.id)).due_at, row.due_at, "a signal must not move the end of a lease")
+
+
+async def check_a_signal_is_used_in_the_unit_that_lays_it_down(storage: Storage) -> None:
+    """The items of a unit are applied in their order: a Change uses or discards the signal of a Deposit before it."""
+    scene = Scene(storage)
+    for name, used, discarded in (("used", ["signal"], []), ("discarded", [], ["signal"])):
+        row = await scene.create(scene.row(name, status=Status.SUSPENDED, step="approval"), due=NEVER)
+        change = following(row, status=Status.QUEUED, uses=used, discards=discarded)
+        await scene.committed(deposit(row.id, step="approval"), change)
+        stored = await scene.stored(row.id)
+        expect_equal(stored.row.signals, 1, "a Deposit must raise the signal counter, whatever follows in its unit")
+        states = [signal.state.value for signal in stored.signals]
+        expect_equal(states, [name], "a signal must be marked by a Change that follows its Deposit in the unit")
