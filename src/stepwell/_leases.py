@@ -187,6 +187,7 @@ class Leases:
     async def _renew_once(self) -> bool:
         """Renew what is still ours; return False where the storage didn't answer."""
         leases = [held.lease for held in self._held.values() if held.ending is not Ending.LOST]
+        abandoned = frozenset(self._abandoned)  # none of which is named here
         sent_at = anyio.current_time()
         claims_quiet = self.claims_sent == self.claims_answered
         claims_before = self.claims_sent
@@ -199,6 +200,7 @@ class Leases:
         except TimeoutError:
             self._failed(StorageError(f"the storage didn't answer a renewal within {self._lease / 2:g} s"))
             return False
+        self._abandoned -= abandoned.difference(renewal.unknown)  # they have lapsed
         self._take_in(leases, renewal, sent_at, no_claims=claims_quiet and claims_before == self.claims_sent)
         return True
 
@@ -210,7 +212,6 @@ class Leases:
             if held is not None and held.token == lease.token and lease not in unmoved:
                 held.trusted_until = max(held.trusted_until, sent_at + self._lease - self._margin)
         self.lose(lost)
-        self._abandoned.intersection_update(renewal.unknown)
         if no_claims:  # else its answer may be on its way
             for lease in renewal.unknown:
                 if lease.id not in self._held and lease not in self._abandoned:
