@@ -1,4 +1,4 @@
-"""The form of a scenario, as it stands in the data files. docs/journal.md explains it; a key that isn't here is an error."""
+"""The form of a scenario in the data files, which docs/journal.md explains. A key that isn't here is an error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,20 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-__all__ = ["DATA", "VERBS", "Action", "Asked", "Call", "End", "RetryOf", "Scenario", "StepOf", "read", "read_all"]
+__all__ = [
+    "DATA",
+    "VERBS",
+    "Action",
+    "Asked",
+    "Call",
+    "End",
+    "RetryOf",
+    "Scenario",
+    "StepOf",
+    "on_postgres",
+    "read",
+    "read_all",
+]
 
 DATA: Final = Path(__file__).parent / "data"
 
@@ -35,6 +48,8 @@ class Call(_Strict, frozen=True, kw_only=True):
     echo: str | None = None
     """what it returns of its context, as `output:work`"""
     raises: str | None = None
+    sql: list[str] = []
+    """what a transactional activity does with its connection; where it swallows, it goes on after an error"""
 
 
 class RetryOf(_Strict, frozen=True, kw_only=True):
@@ -167,9 +182,10 @@ class Interrupt(_Action, frozen=True, kw_only=True, tag="interrupt"):
 
 
 class Kill(_Action, frozen=True, kw_only=True, tag="kill"):
-    """Nothing of what the process still does reaches the storage."""
+    """Nothing of what the process still does reaches the storage: its calls hang, or fail, as `how` says."""
 
     name: str = "w"
+    how: str = "hangs before"
 
 
 class Heal(_Action, frozen=True, kw_only=True, tag="heal"):
@@ -201,7 +217,7 @@ class Open(_Action, frozen=True, kw_only=True, tag="open"):
 class Advance(_Action, frozen=True, kw_only=True, tag="advance"):
     """Time passes: `by` so many seconds, or until so many after the beginning."""
 
-    by: float | None = None
+    by: float = 0.0
     to: float | None = None
 
 
@@ -260,9 +276,14 @@ class _File(_Strict, frozen=True, kw_only=True):
     scenario: list[Scenario]
 
 
+def on_postgres(path: Path) -> bool:
+    """Tell whether a file is about what only Postgres can do, and asyncio, and only in real time."""
+    return path.stem == "transactions"
+
+
 def read(path: Path) -> list[Scenario]:
     """Return the scenarios of one file. Raises msgspec.ValidationError with the path of what is wrong."""
-    return msgspec.convert(tomllib.loads(path.read_text()), _File).scenario
+    return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File).scenario
 
 
 def read_all() -> Iterator[tuple[str, Scenario]]:

@@ -96,22 +96,22 @@ class Script:
     def __init__(self, steps: Mapping[str, StepOf]) -> None:
         self.gates: defaultdict[str, Gate] = defaultdict(Gate)
         self._steps = steps
-        self._calls: Counter[str] = Counter()
+        self._calls: Counter[tuple[str, str]] = Counter()
 
     def of(self, step: str) -> StepOf:
         """Return what the scenario says of the step."""
         return self._steps.get(step) or StepOf()
 
-    def next(self, step: str) -> Call:
-        """Return what the next call of the step's handler does."""
+    def next(self, step: str, ctx: Context[Any]) -> Call:
+        """Return what this call of the step's handler does; each execution has calls of its own."""
         calls = self.of(step).calls
-        number = self._calls[step]
-        self._calls[step] += 1
+        number = self._calls[step, ctx.execution_id]
+        self._calls[step, ctx.execution_id] += 1
         return calls[number] if number < len(calls) else Call()
 
     async def run(self, step: str, ctx: Context[Any], default: Any) -> Any:
         """Do it."""
-        call = self.next(step)
+        call = self.next(step, ctx)
         try:
             if call.gate is not None:
                 await self.gates[call.gate].enter(ctx.execution_id)
@@ -205,6 +205,19 @@ class Steps:
 
         return activity(returns=returns, **self._settings(name))(handler)
 
+    def transactional(self, name: str) -> Any:
+        async def handler(ctx: Context[Any]) -> Any:
+            call = self._script.next(name, ctx)
+            for statement in call.sql:
+                try:
+                    await ctx.connection.execute(statement)
+                except Exception:
+                    if not call.swallow:
+                        raise
+            return come_to(call, ctx, name)
+
+        return activity(returns=Any, transactional=True, **self._settings(name))(handler)
+
     def decision(self, name: str, default: str) -> Any:
         return decision(**self._settings(name))(self._one_of(name, default))
 
@@ -225,7 +238,7 @@ class Steps:
             return await self._script.run(name, ctx, default)
 
         def at_once(ctx: Context[Any]) -> Any:
-            return come_to(self._script.next(name), ctx, default)
+            return come_to(self._script.next(name, ctx), ctx, default)
 
         return later if self._script.of(name).is_async else at_once
 
@@ -236,7 +249,7 @@ class Steps:
             return await self._script.run(name, ctx, payload)
 
         def at_once(ctx: Context[Any], payload: Any) -> Any:
-            return come_to(self._script.next(name), ctx, payload)
+            return come_to(self._script.next(name, ctx), ctx, payload)
 
         timeout = step.timeout if isinstance(step.timeout, int | float) else None
         settings: dict[str, Any] = {"name": name, "timeout": timeout, "max_visits": step.max_visits, "signal": signal}

@@ -1,8 +1,8 @@
 """Journals as text: one line an entry, and an expected text in which names stand for ids that nobody can know before.
 
-A line is `<seconds> <kind> <step> <visit>/<attempt> <field>=<value> …`, with those fields that the entry has. `+` in place
-of the seconds: in the same commit as the line before. `*`: at some time. `$name` as a value is bound where it is used
-first and stands for the same value from then on; two names never stand for one value.
+A line is `<seconds> <kind> <step> <visit>/<attempt> <field>=<value> …`, with those fields that the entry has. `+` in
+place of the seconds: in the same commit as the line before. `*`: at some time. `$name` as a value is bound where it is
+used first and stands for the same value from then on; two names never stand for one value.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from stepwell._model import Entry, Kind
 
@@ -71,14 +71,15 @@ def _tokens(entry: Entry, prefix: str) -> list[str]:
 
 
 def reduced(value: Any) -> Any:
-    """Return a JSON value with failures reduced to what is stable of them: the code, and the class without its module."""
+    """Return a JSON value with each failure reduced to what is stable of it: its code, and its class's own name."""
     if isinstance(value, list):
-        return [reduced(item) for item in value]
+        return [reduced(item) for item in cast("Sequence[Any]", value)]
     if not isinstance(value, dict):
         return value
-    if "type" in value and "message" in value:
-        return {"code": value.get("code", "error"), "type": value["type"].rpartition(".")[2]}
-    return {key: reduced(item) for key, item in value.items()}
+    table = cast("dict[str, Any]", value)
+    if "type" in table and "message" in table:
+        return {"code": table.get("code", "error"), "type": table["type"].rpartition(".")[2]}
+    return {key: reduced(item) for key, item in table.items()}
 
 
 def _compact(value: Any) -> str:

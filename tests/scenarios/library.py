@@ -57,6 +57,13 @@ def single(make: Make, version: str) -> Workflow[Any, Any]:
     return make.made("single", version, work, work.then(make.steps.succeed("done")))
 
 
+def booking(make: Make, version: str) -> Workflow[Any, Any]:
+    """book, which is transactional, → done; a failure → refused."""
+    book = make.steps.transactional("book")
+    catch = {Broken: make.steps.fail("refused")}
+    return make.made("booking", version, book, book.then(make.steps.succeed("done"), catch=catch))
+
+
 def typed(make: Make, version: str) -> Workflow[Any, Any]:
     """work, which returns a whole number, → done; the input is an Order."""
     work = make.steps.activity("work", returns=int)
@@ -184,9 +191,17 @@ def _around(make: Make, version: str, name: str, inner: Workflow[Any, Any]) -> W
 def prepared_parent(make: Make, version: str) -> Workflow[Any, Any]:
     """prepare → sub, a child, → more → done, or failed."""
     steps = make.steps
-    prepare, sub, more = steps.activity("prepare"), steps.subworkflow("sub", child(make, version)), steps.activity("more")
+    prepare, sub, more = (
+        steps.activity("prepare"),
+        steps.subworkflow("sub", child(make, version)),
+        steps.activity("more"),
+    )
     failed = steps.fail("failed")
-    edges = (prepare.then(sub), sub.to(succeeded=more, failed=failed, cancelled=failed), more.then(steps.succeed("done")))
+    edges = (
+        prepare.then(sub),
+        sub.to(succeeded=more, failed=failed, cancelled=failed),
+        more.then(steps.succeed("done")),
+    )
     return make.made("prepared_parent", version, prepare, *edges)
 
 
@@ -221,7 +236,7 @@ def repeating_parent(make: Make, version: str) -> Workflow[Any, Any]:
 LIBRARY: Final[dict[str, Callable[[Make, str], Workflow[Any, Any]]]] = {
     build.__name__: build
     for build in (
-        *(lone, doomed, single, typed, line, caught, careful, choice, fork, loop, spin),
+        *(lone, doomed, single, booking, typed, line, caught, careful, choice, fork, loop, spin),
         *(gate, asking, gates, typed_gate),
         *(parent, asking_parent, prepared_parent, parent_then_gate, grandparent, repeating_parent),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, assert_never, cast
@@ -13,7 +14,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from msgspec import UNSET
 
 import stepwell
-from stepwell import Engine, Limits
+from stepwell import Engine, Limits, Workflow
 from stepwell._entropy import Entropy
 from stepwell._history import History
 from stepwell._model import Query, Stored
@@ -26,7 +27,7 @@ from tests.scenarios.journals import Names, difference, lines_of, reduced
 from tests.scenarios.library import Make
 from tests.support.storages import Clock
 
-__all__ = ["play"]
+__all__ = ["Played", "play"]
 
 _LIMIT: Final = 100 * 86_400.0
 """virtual seconds after which a scenario hangs"""
@@ -42,7 +43,7 @@ class _Even(Entropy):
 
 
 class _Link(Faulty):
-    """A process's way to the storage, which brings no hints: only polls find what others did, on every storage alike."""
+    """A process's way to the storage, without hints: only polls find what others did, on every storage alike."""
 
     async def wakeup(self) -> None:
         await anyio.sleep_forever()
@@ -72,8 +73,17 @@ class _Process:
         self.ended.set()
 
 
-async def play(scenario: Scenario, storage: Storage, *, number: int, clock: Clock) -> list[str]:
-    """Play the scenario; return what is otherwise than it says, empty if nothing is. *number* sets it apart."""
+@dataclass(frozen=True)
+class Played:
+    """What came of one scenario."""
+
+    faults: list[str]
+    """what is otherwise than it says"""
+    workflows: list[Workflow[Any, Any]]
+
+
+async def play(scenario: Scenario, storage: Storage, *, number: int, clock: Clock) -> Played:
+    """Play the scenario. *number* sets it apart from others in the same storage."""
     stage = _Stage(scenario, storage, number, clock)
     try:
         with anyio.fail_after(_LIMIT):
@@ -81,7 +91,7 @@ async def play(scenario: Scenario, storage: Storage, *, number: int, clock: Cloc
                 await stage.play(tasks)
     except Exception as error:  # told with the scenario's name, beside the faults of others
         stage.faults += [f"{type(leaf).__name__}: {leaf}" for leaf in _leaves(error)]
-    return stage.faults
+    return Played(stage.faults, stage.workflows)
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
@@ -94,6 +104,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 class _Stage:
     def __init__(self, scenario: Scenario, storage: Storage, number: int, clock: Clock) -> None:
         self.faults: list[str] = []
+        self.workflows: list[Workflow[Any, Any]] = []
         self._scenario = scenario
         self._storage = storage
         self._clock = clock
@@ -122,7 +133,10 @@ class _Stage:
         if "limits" in options:
             options["limits"] = Limits(**options["limits"])
         workflows = [self._make.workflow(self._scenario.workflow, version) for version in versions]
-        engine = Engine(link, workflows=workflows, name=name, **options)
+        self.workflows += workflows if worker is None else []
+        # A step's own transaction goes past the link, which could not be cut with it.
+        storage = self._storage if self._scenario.workflow == "booking" else link
+        engine = Engine(storage, workflows=workflows, name=name, **options)
         engine._entropy = _Even()
         self._processes[name] = process = _Process(engine, link)
         await tasks.start(partial(process.run, worker))
@@ -159,7 +173,7 @@ class _Stage:
                 self._processes[action.name].scope.cancel()
                 await self._processes[action.name].ended.wait()
             case form.Kill():
-                self._processes[action.name].link.cut()
+                self._processes[action.name].link.cut(how=How(action.how))
             case form.Heal():
                 self._processes[action.name].link.mend()
             case form.Spoil():
@@ -181,21 +195,13 @@ class _Stage:
     async def _ask(self, action: form.Asked) -> str:
         engine = self._processes[action.via].engine
         match action:
-            case form.Start():
-                await self._start(engine, action)
-            case form.SendSignal():
-                payload = action.payload if action.value is None else VALUES[action.value]()
-                await engine.signal(self._id(action.id), action.step, payload, signal_id=action.signal_id)
             case form.Cancel():
                 return _other(await engine.cancel(self._id(action.id), action.reason), action.returns)
-            case form.Pause():
-                await engine.pause(self._id(action.id), action.reason)
-            case form.Resume():
-                await engine.resume(self._id(action.id), action.attempts)
             case form.Purge():
                 return await self._purge(engine, action)
             case form.Result():
-                return await self._result(engine, action)
+                with anyio.fail_after(action.timeout):
+                    return _other(await engine.result_of(self._id(action.id)), action.output)
             case form.Get():
                 found = await engine.get(self._id(action.id))
                 return _other({key: self._plain(found, key) for key in action.shows}, action.shows)
@@ -209,6 +215,21 @@ class _Stage:
                 return _other(await engine.run_due(action.limit), action.claimed)
             case form.RunUntilIdle():
                 return _other(await engine.run_until_idle(), action.claimed)
+            case _:
+                await self._tell(engine, action)
+        return ""
+
+    async def _tell(self, engine: Engine, action: form.Start | form.SendSignal | form.Pause | form.Resume) -> None:
+        match action:
+            case form.Start():
+                await self._start(engine, action)
+            case form.SendSignal():
+                payload = action.payload if action.value is None else VALUES[action.value]()
+                await engine.signal(self._id(action.id), action.step, payload, signal_id=action.signal_id)
+            case form.Pause():
+                await engine.pause(self._id(action.id), action.reason)
+            case form.Resume():
+                await engine.resume(self._id(action.id), action.attempts)
             case _:
                 assert_never(action)
 
@@ -226,16 +247,11 @@ class _Stage:
             metadata=action.metadata or None,
         )
 
-    async def _result(self, engine: Engine, action: form.Result) -> str:
-        with anyio.fail_after(action.timeout):
-            return _other(await engine.result_of(self._id(action.id)), action.output)
-
     async def _purge(self, engine: Engine, action: form.Purge) -> str:
         """Purge; what other scenarios left behind may go, too."""
         await engine.purge(older_than=action.older_than)
-        there = [name for name in action.gone if await self._storage.load(self._id(name)) is not None]
-        lost = [name for name in action.kept if await self._storage.load(self._id(name)) is None]
-        return _other((there, lost), ([], []))
+        there = {name for name in (*action.gone, *action.kept) if await self._storage.load(self._id(name)) is not None}
+        return _other(there, {*action.kept})
 
     def _id(self, name: str) -> str:
         return f"{self._prefix}{name}"
@@ -246,7 +262,7 @@ class _Stage:
     def _plain(self, found: Any, path: str) -> Any:
         """Return a part of an execution as a data file can hold it: times from the beginning, and no null."""
         for part in path.split("."):
-            found = found.get(part) if isinstance(found, dict) else getattr(found, part)
+            found = cast("dict[str, Any]", found)[part] if isinstance(found, dict) else getattr(found, part)
         if isinstance(found, datetime):
             return round(found.timestamp() - self._began, 2)
         if found is None:
