@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 __all__ = [
     "DATA",
+    "FAILURE_CODES",
     "VERBS",
     "Action",
     "Asked",
@@ -237,6 +238,12 @@ VERBS: Final = frozenset(
     }
 )
 """The actions that are methods of an engine."""
+
+
+FAILURE_CODES: Final = frozenset(
+    {"error", "timeout", "unknown_route", "payload", "crashed", "visits_exceeded", "cancellation", "transaction"}
+)
+"""All codes that a failure may have."""
 
 
 # -- what is expected --------------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from stepwell._transition import Event, _machine
 from stepwell.storage import Storage
 from stepwell.storage.memory import MemoryStorage
 from stepwell.testing import check_invariants
-from tests.scenarios.form import DATA, VERBS, Action, Scenario, on_postgres, read, read_all
+from tests.scenarios.form import DATA, FAILURE_CODES, VERBS, Action, Scenario, on_postgres, read, read_all
 from tests.scenarios.handlers import Script
-from tests.scenarios.library import Make
+from tests.scenarios.library import LIBRARY, Make
 from tests.scenarios.stage import play
 from tests.support.storages import Clock
 
@@ -89,6 +89,10 @@ def test_there_are_enough_scenarios_and_each_has_a_name_of_its_own() -> None:
     assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
 
 
+def test_every_workflow_of_the_library_is_used() -> None:
+    assert {scenario.workflow for scenario in SCENARIOS} == LIBRARY.keys()
+
+
 def test_every_kind_of_entry_is_in_some_journal() -> None:
     assert {line[1] for line in lines()} == {kind.value for kind in Kind}
 
@@ -131,11 +135,6 @@ def test_every_verb_of_a_client_is_used_and_every_one_that_changes_something_is_
 
 def verb_of(action: Action) -> str:
     return str(action.__struct_config__.tag)
-
-
-FAILURE_CODES: Final = frozenset(
-    {"error", "timeout", "unknown_route", "payload", "crashed", "visits_exceeded", "cancellation", "transaction"}
-)
 
 
 def test_every_code_of_a_failure_is_in_some_journal() -> None:
