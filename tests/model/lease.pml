@@ -9,8 +9,9 @@
    Time is what is left until something, or what has passed since: no moment is the last, and renewals have no number.
    What the engine or the store does at once is one step. Each atomic or d_step begins with when it may happen.
 
-   STEPS and CLAIMS bound the model. The promises are those of docs/promises.md, each an assertion here; -DONLY=n checks
-   one of them alone, -DEXCEPT=n all but one.
+   STEPS and CLAIMS bound the model, and the wire holds two commits: one more takes the place of another. The
+   promises are those of docs/promises.md, each an assertion here; -DONLY=n checks one of them alone, -DEXCEPT=n all
+   but one.
 
    Mutants, each of which must break a promise:
      -DEXPECTS_NOTHING       a commit is not guarded at all
