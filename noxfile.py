@@ -112,6 +112,12 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def model(session: nox.Session) -> None:
+    """Search all states of the model of the leases, and find each of its mutants; spin and gcc must be installed."""
+    session.run("python", "-m", "tests.model", *session.posargs)
+
+
+@nox.session(python=NEWEST)
 def coverage(session: nox.Session) -> None:
     """Run the tests with branch coverage; the pure core must be covered whole."""
     session.install("-e", ".[all]", *groups("test", "coverage"))
