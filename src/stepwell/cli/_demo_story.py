@@ -133,7 +133,7 @@ def _told(event: Event) -> Iterator[str]:
                 f"{event.step}: the lease of the process that ran it has ended, so this one takes over "
                 "(in a second, for a step that may have killed its process is handled with care)"
             )
-        case "worker.error":
+        case "worker.error" | "worker.blocked" | "step.unstoppable":
             yield f"worker: {event.message}"
         case _:
             return
