@@ -179,7 +179,7 @@ class Calls:
                     else:
                         told = partial(self._reports.left_in_thread, row)
                         value = await self._threads.run(ticket, step.function, arguments[0], abandoned=told)
-                    if not limit.cancel_called:
+                    if not _has_timed_out(limit):
                         return _Value(value)
                 except get_cancelled_exc_class():
                     if _is_ours(limit, held):
@@ -191,7 +191,7 @@ class Calls:
                         raise
                     if _is_ours_to_end(held):  # what a handler raises while it is being stopped is not its failure
                         await anyio.lowlevel.checkpoint_if_cancelled()
-                    if not limit.cancel_called:
+                    if not _has_timed_out(limit):
                         return self._failed(step, error, "error")
         except RuntimeError:  # raised where our own scope is left: everything else was caught within
             return self._left_open(step)
@@ -275,6 +275,11 @@ def _catch_label(workflow: Any, step: str, error: BaseException) -> str | None:
 def _is_ours(limit: CancelScope, held: Held) -> bool:
     """Tell whether a cancellation that comes out of a handler was asked for by the engine or by whoever runs it."""
     return limit.cancel_called or _is_ours_to_end(held)
+
+
+def _has_timed_out(limit: CancelScope) -> bool:
+    """Tell whether the handler took longer than it may, also where it kept the loop from cancelling it."""
+    return limit.cancel_called or (limit.deadline < math.inf and anyio.current_time() >= limit.deadline)
 
 
 def _is_ours_to_end(held: Held) -> bool:

@@ -316,9 +316,22 @@ class Engine(AsyncContextManagerMixin):
         lets running steps end for up to *grace* seconds, then cancels them and hands their leases back. Left by
         cancellation, it does so at once. A thread that runs on is not waited for. A worker that dies cancels the block
         and is raised as WorkerCrashed.
+
+        A handler that goes on for five seconds after its cancellation is *unstoppable*; so is, at once, a `def`
+        activity that is left behind in its thread. Neither can commit any more, and a `step.unstoppable` event tells of
+        it. With `on_unstoppable="abandon"` the worker goes on without it: its slot is used again, for as many of them
+        as there are slots (threads keep their places among the threads). With `"exit"` the worker drains and dies of an
+        UnstoppableHandler; if the handler keeps it even from that, for ten seconds beyond the grace, the process ends
+        with exit code 70.
         """
         async with guarded_task_group("a worker died") as tasks:
-            run = partial(self.run_worker, concurrency=concurrency, poll_interval=poll_interval, grace=grace)
+            run = partial(
+                self.run_worker,
+                concurrency=concurrency,
+                poll_interval=poll_interval,
+                grace=grace,
+                on_unstoppable=on_unstoppable,
+            )
             worker: Worker = await tasks.start(run)
             try:
                 yield worker

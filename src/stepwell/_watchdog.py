@@ -65,6 +65,8 @@ class Block:
     renewals: int = 0
     let_go_after: float | None = None
     """seconds after which the leases weren't renewed any more"""
+    has_run_out: bool = False
+    """whether no lease could be trusted any more"""
     trouble: str | None = None
     """why they couldn't be renewed, the last time they couldn't"""
 
@@ -83,6 +85,8 @@ class Block:
             told.append("its leases were renewed in its place")
         if self.let_go_after is not None:
             told.append(f"its leases were let go after {self.let_go_after:.1f} s")
+        if self.has_run_out:
+            told.append("its leases ran out")
         if self.trouble is not None:
             told.append(f"its leases could not be renewed at times: {self.trouble}")
         return "; ".join(told) or "its leases needed no renewal"
@@ -188,14 +192,17 @@ class Watchdog:
 
     def _stand_in(self, block: Block, now: float) -> float:
         """Renew what has to be renewed by now; return the seconds after which to look again."""
+        held = self._leases.trusted(now)
+        if not held:
+            block.has_run_out = len(self._leases) > 0
+            return self._leases.patience
         limit = self._limit(block)
         if now >= limit:
             self._let_go(block, now)
             return self._leases.patience
-        held = self._leases.trusted(now)
-        due = max(min((one.trusted_until for one in held), default=math.inf) - self._spare, block.next_try)
+        due = max(min(one.trusted_until for one in held) - self._spare, block.next_try)
         if now < due:
-            return min(due, limit, now + self._lease) - now
+            return min(due, limit) - now
         is_renewed = self._renew(block, held, now)
         pause = self._renew_every if is_renewed else min(_RETRY, self._renew_every / 4)
         block.next_try = now + pause
