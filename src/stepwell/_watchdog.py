@@ -61,6 +61,8 @@ class Block:
     row: Row | None
     """where the execution stands whose handler blocks the loop; None if it isn't known to be one"""
     stack: str
+    limit: float
+    """when the leases are let go, by the loop's clock"""
     next_try: float = -math.inf
     renewals: int = 0
     let_go_after: float | None = None
@@ -172,23 +174,25 @@ class Watchdog:
 
     def _noticed(self, beat: Beat, now: float) -> Block:
         held: Held | None = self._leases.pulse.turn.whose
-        block = Block(beat, None if held is None else held.row, _stack_of(self._loop_thread))
+        row = None if held is None else held.row
+        block = Block(beat, row, _stack_of(self._loop_thread), limit=beat.at + _LEASES * self._lease)
+        self._set_limit(block)
         logger.warning(
             "stepwell: the event loop of worker %s hasn't turned for %.1f s: %s blocks it; its leases are renewed in "
             "its place for %.1f s more at most\n%s",
             self._worker,
             now - beat.at,
             block.culprit,
-            max(self._limit(block) - now, 0.0),
+            max(block.limit - now, 0.0),
             block.stack,
         )
         return block
 
-    def _limit(self, block: Block) -> float:
-        """Return when the leases are let go, by the loop's clock."""
+    def _set_limit(self, block: Block) -> None:
+        """Let go at the timeout of whoever blocks the loop now; at the instant at which the block ends, nobody does."""
         held: Held | None = self._leases.pulse.turn.whose
-        deadline = math.inf if held is None else held.deadline
-        return block.beat.at + _LEASES * self._lease if math.isinf(deadline) else deadline
+        if held is not None and not math.isinf(held.deadline):
+            block.limit = held.deadline
 
     def _stand_in(self, block: Block, now: float) -> float:
         """Renew what has to be renewed by now; return the seconds after which to look again."""
@@ -196,7 +200,8 @@ class Watchdog:
         if not held:
             block.has_run_out = len(self._leases) > 0
             return self._leases.patience
-        limit = self._limit(block)
+        self._set_limit(block)
+        limit = block.limit
         if now >= limit:
             self._let_go(block, now)
             return self._leases.patience

@@ -371,7 +371,7 @@ class Worker:
         """
         if self._failures:
             poll_interval = min(poll_interval, _BACKOFF * 2 ** min(self._failures, 10), _MAX_BACKOFF)
-        jittered = poll_interval * (0.75 + 0.5 * self._services.entropy.fraction())
+        jittered = poll_interval * (0.75 + 0.25 * self._services.entropy.fraction())  # never later than was promised
         end = anyio.current_time() + jittered
         if not may_be_more and not self._failures:
             await self._bell.wait(jittered)

@@ -176,16 +176,18 @@ async def test_leases_are_let_go_at_the_end(deadline: float, until: float) -> No
     assert scene.dog.block.let_go_after == pytest.approx(until)
 
 
-async def test_a_renewal_that_fails_is_tried_again_soon() -> None:
+async def test_a_renewal_that_fails_is_told_once_and_tried_again_soon(caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene()
     held = scene.hold("one")
     scene.store.is_away = True
     assert scene.dog.look(20) == 1
     assert held.trusted_until == 1000 + TRUST
     assert scene.dog.look(20.5) == 0.5
+    assert scene.dog.look(21) == 1
     scene.store.is_away = False
-    assert scene.dog.look(21) == 15
-    assert held.trusted_until == 1021 + TRUST
+    assert scene.dog.look(22) == 15
+    assert held.trusted_until == 1022 + TRUST
+    assert sum("can't be renewed for a blocked event loop: it is away" in one for one in caplog.messages) == 1
     assert scene.dog.block is not None
     assert scene.dog.block.measures.endswith("could not be renewed at times: it is away")
 
