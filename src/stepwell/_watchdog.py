@@ -274,7 +274,7 @@ def _follows_the_machine() -> bool:
 
 def _stack_of(thread: int) -> str:
     """Return what that thread is doing, innermost call last: what a handler called, or the end of the stack."""
-    frame = sys._current_frames().get(thread)
+    frame = sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage] -- documented, and the only way
     if frame is None:
         return "(its thread is gone)"
     inner = itertools.takewhile(lambda place: place[0].f_code is not exposed.__code__, traceback.walk_stack(frame))

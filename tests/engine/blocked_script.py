@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from functools import partial
 
 import anyio
 
@@ -64,9 +63,12 @@ async def main(what: str) -> None:
         tell("result", await (await engine.start(flow, 1)).result())
 
 
+def run() -> None:
+    anyio.run(main, what, backend=backend)
+
+
 if __name__ == "__main__":
     backend, what = sys.argv[1:]
-    run = partial(anyio.run, main, what, backend=backend)
     _leases._UNSTOPPABLE_AFTER, _worker._EXIT_LIMIT = 0.3, 0.5  # type: ignore[misc] # the tests have no time
     try:
         if what == "end":

@@ -24,7 +24,7 @@ def tell(*words: object) -> None:
     sys.stdout.flush()
 
 
-async def work(ctx: Ctx) -> int:
+async def work(ctx: Ctx) -> None:
     tell("begins", ctx.execution_id, ctx.attempt)
     try:
         await anyio.sleep_forever()
@@ -32,7 +32,7 @@ async def work(ctx: Ctx) -> int:
         tell("ends", ctx.execution_id, ctx.attempt)
 
 
-FLOW: Workflow[int, int] = line(work, timeout=None)
+FLOW: Workflow[int, None] = line(work, timeout=None)
 
 
 def opened(database: str, *, notify: bool) -> Storage:
@@ -50,4 +50,4 @@ async def main(database: str, lease: str, poll: str, notify: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[2:], backend=sys.argv[1])
+    anyio.run(main, sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5], backend=sys.argv[1])
