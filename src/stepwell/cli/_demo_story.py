@@ -134,7 +134,7 @@ def _told(event: Event) -> Iterator[str]:
                 "(in a second, for a step that may have killed its process is handled with care)"
             )
         case "worker.error" | "worker.blocked" | "step.unstoppable":
-            yield f"worker: {event.message}"
+            yield f"worker: {event.message.partition(chr(10))[0]}"
         case _:
             return
 
