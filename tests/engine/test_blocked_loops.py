@@ -22,7 +22,8 @@ from anyio import to_thread
 from stepwell import Engine, Event, ExecutionFailed, StorageError, Workflow
 from stepwell._model import Kind
 from stepwell.storage import Lease, Renewal, Storage
-from tests.engine.flows import Ctx, check_all, kinds, line
+from stepwell.testing import check_invariants
+from tests.engine.flows import Ctx, kinds, line
 from tests.engine.small import Through, deciding
 from tests.support.storages import StorageFactory, StorageKind
 from tests.support.waiting import Recorder
@@ -136,7 +137,7 @@ async def test_a_step_that_blocks_its_loop_for_three_leases_runs_once_and_everyo
     assert "self._block(self._seconds)" in first
     assert "didn't turn for" in last
     assert {event.kind for event in told.entries} == {"worker.blocked"}
-    assert await check_all(storage) == 2
+    assert await check_invariants(storage) == 2
 
 
 @pytest.mark.parametrize("storage_kind", ["sqlite"])
@@ -162,7 +163,7 @@ async def test_a_block_beyond_the_handlers_timeout_is_let_go_and_its_result_refu
     claims = [entry.worker for entry in journal if entry.kind is Kind.CLAIMED]
     assert [worker is not None and worker.startswith("rival") for worker in claims[:2]] == [False, True]
     assert [entry.attempt for entry in journal if entry.kind is Kind.STEP_SUCCEEDED] == [2]
-    assert await check_all(storage) == 1
+    assert await check_invariants(storage) == 1
 
 
 class Away:

@@ -11,8 +11,9 @@ import anyio
 import pytest
 
 from stepwell import Engine, Storage
+from stepwell.testing import check_invariants
 from tests.engine import latency_script
-from tests.engine.flows import HOUR_POLL, Ctx, check_all, line
+from tests.engine.flows import HOUR_POLL, Ctx, line
 from tests.engine.latency_script import FLOW, opened
 from tests.support.processes import Child, run_script
 from tests.support.storages import StorageKind
@@ -112,7 +113,7 @@ async def test_another_process_feels_a_cancel_a_stop_and_a_death_in_time(
                 assert LEASE <= await killed(engine, second, third, 3) <= LEASE + POLL + 1 + BUSY
                 await engine.cancel(handle.id)
                 await when(third, "ends", "e", 3)
-    assert await check_all(storage) >= 1
+    assert await check_invariants(storage) >= 1
 
 
 @pytest.mark.chaos
