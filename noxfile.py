@@ -68,7 +68,12 @@ def interpreters() -> list[str]:
 
 INTERPRETERS: Final = interpreters()
 NEWEST: Final = INTERPRETERS[-1]
-ONCE: Final = ("benchmarks", "storage/test_postgres_plans.py", "storage/test_postgres_partitioned.py")
+ONCE: Final = (
+    "benchmarks",
+    "engine/test_latencies.py",
+    "storage/test_postgres_plans.py",
+    "storage/test_postgres_partitioned.py",
+)
 """Tests whose outcome doesn't depend on the interpreter."""
 
 
@@ -89,8 +94,8 @@ def pure_core() -> str:
 def tests(session: nox.Session) -> None:
     """Run the tests against the package as it would be installed.
 
-    Those of the benchmarks, which are programs and no part of it, and those of the server's plans run on the newest
-    interpreter only.
+    Those of the benchmarks, which are programs and no part of it, those of latencies between processes and those of the
+    server's plans run on the newest interpreter only.
     """
     session.install(".[all]", *groups("test"))
     left_out = () if session.python == NEWEST else tuple(f"--ignore=tests/{path}" for path in ONCE)
@@ -109,6 +114,12 @@ def chaos(session: nox.Session) -> None:
     """Run engines on a Postgres that is restarted, cut off and held up, for minutes."""
     session.install(".[all]", *groups("test"))
     session.run("pytest", "--chaos", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def model(session: nox.Session) -> None:
+    """Search all states of the model of the leases, and find each of its mutants; spin and gcc must be installed."""
+    session.run("python", "-m", "tests.model", *session.posargs)
 
 
 @nox.session(python=NEWEST)

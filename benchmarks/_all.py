@@ -15,6 +15,7 @@ from benchmarks import (
     postgres_bloat,
     postgres_latency,
     postgres_wal,
+    reaction,
     starts,
     throughput,
 )
@@ -36,6 +37,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
         postgres_backlog.BENCHMARK,
         postgres_bloat.BENCHMARK,
         postgres_wal.BENCHMARK,
+        reaction.BENCHMARK,
         peers.BENCHMARK,
     )
 }

@@ -31,8 +31,8 @@ _QUANTILES: Final = ("p50", "p90", "p99")
 _ELSEWHERE: Final = {"another process, hints": True, "another process, polls": False}
 _OF_COMMIT: Final = Target("at most", 20)
 _OF_TAIL: Final = Target("at most", 2)
-_POLLS: Final = Target("at most", 2_500, of="median")
-"""ms: a poll of a worker comes after 1.25 s at most, and one look at results a second"""
+_POLLS: Final = Target("at most", 2_250, of="median")
+"""ms: a poll of a worker comes after a second at most, and one look at results a second later"""
 _MOST_HINTED: Final = 50
 _MOST_POLLED: Final = 4
 """executions in a round that wait for hints, or for polls"""

@@ -52,10 +52,14 @@ logger = logging.getLogger("stepwell")
 
 
 class Reports(Protocol):
-    """Who is told of handlers that don't stop."""
+    """Who is told of handlers that don't begin, and of those that don't stop."""
 
     def trouble(self, message: str, held: Held, row: Row | None = None) -> None:
         """Report it."""
+        ...
+
+    def left_in_thread(self, row: Row) -> None:
+        """Hear that a handler was left behind in its thread, which can't be stopped."""
         ...
 
 
@@ -103,7 +107,7 @@ class Calls:
         try:
             with CancelScope():  # noqa: ASYNC100 -- nothing is to be cancelled: leaving it shows what was left open
                 try:
-                    value = self._call_in_line(step, (self._context(ahead),))
+                    value = self._call_in_line(step, (self._context(ahead),), ahead.row)
                 except PayloadError as error:
                     return self._failed(step, error, "payload", is_final=True)
                 except get_cancelled_exc_class():
@@ -163,19 +167,19 @@ class Calls:
             await anyio.lowlevel.checkpoint_if_cancelled()
         timeout = self._program.timeouts[step.name] if step.is_async or ticket is not None else None
         self.has_begun = True
-        held.step = step.name
+        held.row = row
         try:
             with anyio.move_on_after(timeout) as limit:
                 held.deadline = limit.deadline
                 try:
                     if step.is_async:
-                        value = await call_in_own_context(step.function, arguments)
+                        value = await call_in_own_context(step.function, arguments, held.turn, held)
                     elif ticket is None:
-                        value = self._call_in_line(step, arguments)
+                        value = self._call_in_line(step, arguments, row)
                     else:
-                        told = partial(self._tell_abandoned, row)
+                        told = partial(self._reports.left_in_thread, row)
                         value = await self._threads.run(ticket, step.function, arguments[0], abandoned=told)
-                    if not limit.cancel_called:
+                    if not _has_timed_out(limit):
                         return _Value(value)
                 except get_cancelled_exc_class():
                     if _is_ours(limit, held):
@@ -187,20 +191,23 @@ class Calls:
                         raise
                     if _is_ours_to_end(held):  # what a handler raises while it is being stopped is not its failure
                         await anyio.lowlevel.checkpoint_if_cancelled()
-                    if not limit.cancel_called:
+                    if not _has_timed_out(limit):
                         return self._failed(step, error, "error")
         except RuntimeError:  # raised where our own scope is left: everything else was caught within
             return self._left_open(step)
         finally:
-            held.step = None
+            held.row = None
             held.deadline = math.inf
         return self._failed(step, StepTimedOut(self._workflow.name, step.name, timeout or 0.0), "timeout")
 
-    def _call_in_line(self, step: Any, arguments: tuple[Any, ...]) -> Any:
+    def _call_in_line(self, step: Any, arguments: tuple[Any, ...], row: Row) -> Any:
+        held = self._held
         began = anyio.current_time()
+        before, held.row, held.turn.whose = held.row, row, held
         try:
             return exposed(copy_context().run, step.function, *arguments)
         finally:
+            held.row, held.turn.whose = before, None
             took = anyio.current_time() - began
             if took > _SLOW_CALL:
                 logger.warning(
@@ -209,14 +216,6 @@ class Calls:
                     self._workflow.name,
                     took,
                 )
-
-    def _tell_abandoned(self, row: Row) -> None:
-        message = (
-            f"step {row.step!r} (attempt {row.attempt}) of execution {row.id!r} goes on in its thread after its end: "
-            "a thread can't be stopped; nothing that it returns is recorded"
-        )
-        logger.warning("stepwell: %s", message)
-        self._reports.trouble(message, self._held, row)
 
     def _interpret(self, step: Any, value: Any, signal: Signal | None) -> Event:
         """Turn what the handler returned into an event; what can't be used is a failure of the attempt."""
@@ -276,6 +275,11 @@ def _catch_label(workflow: Any, step: str, error: BaseException) -> str | None:
 def _is_ours(limit: CancelScope, held: Held) -> bool:
     """Tell whether a cancellation that comes out of a handler was asked for by the engine or by whoever runs it."""
     return limit.cancel_called or _is_ours_to_end(held)
+
+
+def _has_timed_out(limit: CancelScope) -> bool:
+    """Tell whether the handler took longer than it may, also where it kept the loop from cancelling it."""
+    return limit.cancel_called or (limit.deadline < math.inf and anyio.current_time() >= limit.deadline)
 
 
 def _is_ours_to_end(held: Held) -> bool:

@@ -23,7 +23,7 @@ from stepwell._purging import purge
 from stepwell._registry import Registry
 from stepwell._retry import Seconds, seconds
 from stepwell._session import Session
-from stepwell._settings import Settings, checked_storage, due_moment, positive, step_name
+from stepwell._settings import Settings, checked_storage, due_moment, positive, step_name, unstoppable_policy
 from stepwell.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from stepwell._notices import Event, Lagged
     from stepwell._program import Program
     from stepwell._typevars import InputT, OutT, SignalT
+    from stepwell._unstoppable import OnUnstoppable
     from stepwell._worker import Worker
     from stepwell.storage._protocol import Storage
 
@@ -302,7 +303,12 @@ class Engine(AsyncContextManagerMixin):
 
     @asynccontextmanager
     async def worker(
-        self, *, concurrency: int = 100, poll_interval: Seconds = 1.0, grace: Seconds = 30.0
+        self,
+        *,
+        concurrency: int = 100,
+        poll_interval: Seconds = 1.0,
+        grace: Seconds = 30.0,
+        on_unstoppable: OnUnstoppable = "abandon",
     ) -> AsyncGenerator[Worker]:
         """Run a worker for as long as the block runs, with up to *concurrency* executions at a time.
 
@@ -310,9 +316,22 @@ class Engine(AsyncContextManagerMixin):
         lets running steps end for up to *grace* seconds, then cancels them and hands their leases back. Left by
         cancellation, it does so at once. A thread that runs on is not waited for. A worker that dies cancels the block
         and is raised as WorkerCrashed.
+
+        A handler that goes on for five seconds after its cancellation is *unstoppable*; so is, at once, a `def`
+        activity that is left behind in its thread. Neither can commit any more, and a `step.unstoppable` event tells of
+        it. With `on_unstoppable="abandon"` the worker goes on without it: its slot is used again, for as many of them
+        as there are slots (threads keep their places among the threads). With `"exit"` the worker drains and dies of an
+        UnstoppableHandler; if the handler keeps it even from that, for ten seconds beyond the grace, the process ends
+        with exit code 70.
         """
         async with guarded_task_group("a worker died") as tasks:
-            run = partial(self.run_worker, concurrency=concurrency, poll_interval=poll_interval, grace=grace)
+            run = partial(
+                self.run_worker,
+                concurrency=concurrency,
+                poll_interval=poll_interval,
+                grace=grace,
+                on_unstoppable=on_unstoppable,
+            )
             worker: Worker = await tasks.start(run)
             try:
                 yield worker
@@ -325,9 +344,13 @@ class Engine(AsyncContextManagerMixin):
         concurrency: int = 100,
         poll_interval: Seconds = 1.0,
         grace: Seconds = 30.0,
+        on_unstoppable: OnUnstoppable = "abandon",
         task_status: TaskStatus[Worker] = TASK_STATUS_IGNORED,
     ) -> None:
-        """Run a worker until it is cancelled or stopped; with `task_group.start`, returns once it is about to claim."""
+        """Run a worker until it is cancelled or stopped; with `task_group.start`, returns once it is about to claim.
+
+        Takes the settings of `worker`. Raises UnstoppableHandler where the worker exits for one.
+        """
         poll = seconds(poll_interval, "poll_interval")
         if poll <= 0:
             raise InvalidArgument("poll_interval must be above 0 seconds")
@@ -335,7 +358,8 @@ class Engine(AsyncContextManagerMixin):
         session = await self._ready()
         worker = session.new_worker(positive(concurrency, "concurrency"))
         ready = partial(task_status.started, worker)
-        await session.run_worker(worker, poll=poll, grace=patience, ready=ready)
+        policy = unstoppable_policy(on_unstoppable)
+        await session.run_worker(worker, poll=poll, grace=patience, on_unstoppable=policy, ready=ready)
 
     # -- telling -------------------------------------------------------------------------------------------------------
 

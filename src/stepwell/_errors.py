@@ -331,4 +331,16 @@ class WorkerCrashed(StepwellError):
     """Raised out of `engine.worker()` when the worker died; its cause holds what happened."""
 
 
+class UnstoppableHandler(StepwellError):
+    """Raised out of a worker that is to exit (`on_unstoppable="exit"`) when a handler went on after its cancellation.
+
+    Out of `engine.worker()` it comes as the cause of a WorkerCrashed.
+    """
+
+    def __init__(self, id: str, step: str) -> None:
+        super().__init__(f"step {quoted(step)} of execution {quoted(id)} goes on although it was cancelled")
+        self.id = id
+        self.step = step
+
+
 _ENDED: Final = {"succeeded": "succeeded", "failed": "failed", "cancelled": "been cancelled"}

@@ -20,7 +20,7 @@ from anyio import WouldBlock, create_memory_object_stream, get_cancelled_exc_cla
 from stepwell._checks import InvalidArgument
 from stepwell._interrupts import exposed
 from stepwell._notices import EVENT_KINDS, Event, Lagged
-from stepwell._own_context import call_in_own_context
+from stepwell._own_context import Turn, call_in_own_context
 
 if TYPE_CHECKING:
     from anyio.abc import ObjectReceiveStream
@@ -72,6 +72,7 @@ class Listeners:
         self._queued = anyio.Event()
         self._emptied = anyio.Event()
         self._is_calling = False
+        self._turn = Turn()
 
     @property
     def is_needed(self) -> bool:
@@ -150,7 +151,7 @@ class Listeners:
         try:
             result = exposed(listener, event)
             if inspect.isawaitable(result):
-                await call_in_own_context(_itself, (result,))
+                await call_in_own_context(_itself, (result,), self._turn, None)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever a listener raises is its own business

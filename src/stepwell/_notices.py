@@ -30,6 +30,8 @@ EVENT_KINDS: Final = (
     "step.failed",
     "step.suspended",
     "step.resumed",
+    "step.unstoppable",
+    "worker.blocked",
     "worker.error",
 )
 """Every kind of event there is."""
@@ -70,7 +72,7 @@ class Event(Struct, frozen=True):
     payload: str | None = None
     """JSON text: what the event is about (an output, a signal, a failure, a reason)"""
     message: str = ""
-    """for people; of `worker.error` and `execution.lease_lost`"""
+    """for people; of those kinds that no journal entry tells: what is wrong, and what was done about it"""
     revision: int = 0
     """`seq` of the journal entry that it tells of"""
 

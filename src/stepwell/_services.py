@@ -60,6 +60,10 @@ class Host(Protocol):
         """Report what is wrong with the worker, its storage or a handler, rather than with a step."""
         ...
 
+    def left_in_thread(self, row: Row) -> None:
+        """Report that a handler was left behind in its thread, which can't be stopped."""
+        ...
+
     def lease_lost(self, held: Held, row: Row) -> None:
         """Report that this worker lost the lease."""
         ...

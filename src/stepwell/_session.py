@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from stepwell._program import Program
     from stepwell._registry import Registry
     from stepwell._settings import Settings
+    from stepwell._unstoppable import OnUnstoppable
     from stepwell.storage._protocol import Storage
 
 __all__ = ["Session"]
@@ -146,13 +147,17 @@ class Session:
             self._workers.discard(worker)
             self._left.set()
 
-    async def run_worker(self, worker: Worker, *, poll: float, grace: float, ready: Callable[[], None]) -> None:
+    async def run_worker(
+        self, worker: Worker, *, poll: float, grace: float, on_unstoppable: OnUnstoppable, ready: Callable[[], None]
+    ) -> None:
         """Let the worker run until it is stopped or cancelled."""
         self._workers.add(worker)
         try:
             with self.wakeups.bell() as bell:
                 # In a task of its own, where asyncio's `Task.cancel()` can't cut through what is shielded.
-                run = partial(worker.run, bell, poll_interval=poll, grace=grace, ready=ready)
+                run = partial(
+                    worker.run, bell, poll_interval=poll, grace=grace, on_unstoppable=on_unstoppable, ready=ready
+                )
                 await call_in_own_task(sheltered, (run,), f"stepwell worker {worker.id}")
         finally:
             self._workers.discard(worker)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from stepwell._checks import InvalidArgument, check_name
 from stepwell._execution import to_microseconds
 from stepwell._failure import describe
+from stepwell._leases import Timing
 from stepwell._limits import Limits
 from stepwell._model import NOW, Moment
 from stepwell._retry import Seconds, seconds
-from stepwell._worker import Timing
+from stepwell._unstoppable import OnUnstoppable
 
 if TYPE_CHECKING:
     from stepwell.storage._protocol import Storage
 
-__all__ = ["Settings", "checked_storage", "due_moment", "positive", "step_name"]
+__all__ = ["Settings", "checked_storage", "due_moment", "positive", "step_name", "unstoppable_policy"]
 
 _RENEWALS: Final = 4
 _MARGIN: Final = 10
@@ -80,6 +81,14 @@ def positive(value: int, what: str) -> int:
     if type(value) is not int or value < 1:
         raise InvalidArgument(f"{what} must be a whole number above 0, not {value!r}")
     return value
+
+
+def unstoppable_policy(policy: OnUnstoppable) -> OnUnstoppable:
+    """Return the policy. Raises InvalidArgument for one that there isn't."""
+    if policy not in get_args(OnUnstoppable):
+        known = " or ".join(map(repr, get_args(OnUnstoppable)))
+        raise InvalidArgument(f"on_unstoppable must be {known}, not {describe(policy)}")
+    return policy
 
 
 def step_name(step: object) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,25 +23,29 @@ from stepwell._contained import ContainedTasks
 from stepwell._interrupts import sheltered
 from stepwell._leases import Ending, Leases
 from stepwell._model import Status
-from stepwell._notices import Event, Summary, claim_notices
+from stepwell._notices import claim_notices
+from stepwell._reports import Reports
 from stepwell._runner import Run
 from stepwell._threads import Threads
+from stepwell._unstoppable import Unstoppable
 from stepwell._wakeups import Bell
+from stepwell._watchdog import Watchdog
 from stepwell.storage._protocol import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stepwell._definition import Workflow
-    from stepwell._leases import Held
+    from stepwell._leases import Beat, Held, Timing
     from stepwell._listeners import Listeners
     from stepwell._model import Row
     from stepwell._program import Program
     from stepwell._registry import Registry
     from stepwell._services import Services
+    from stepwell._unstoppable import OnUnstoppable
     from stepwell.storage._protocol import Lease
 
-__all__ = ["Timing", "Worker"]
+__all__ = ["Worker"]
 
 _CLAIM_LIMIT: Final = 5.0
 """seconds"""
@@ -56,15 +59,8 @@ _HINTS_EVERY: Final = 0.05
 """seconds between two looks that hints from elsewhere bring about while all slots are taken"""
 _HELD_EVERY: Final = 0.05
 """seconds between two claims that ask which leases are lost, unless there was a hint from elsewhere"""
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long a lease runs, how often it is renewed, how long before its end it isn't trusted any more; in seconds."""
-
-    lease: float
-    renew_every: float
-    margin: float
+_EXIT_LIMIT: Final = 10.0
+"""seconds beyond its grace that a worker which has to exit may take, to hand back what it runs"""
 
 
 class Worker:
@@ -92,6 +88,7 @@ class Worker:
         self._is_stopping = False
         self._is_closed = False
         self._running = 0
+        self._grace = 0.0
         self._failures = 0
         """claims in a row that failed"""
         self._suspect: Held | None = None
@@ -106,16 +103,23 @@ class Worker:
         """while executions that are being started may be claimed at once"""
         self._is_idle = False
         """whether the last claim found that nothing more was due"""
+        self._reports = Reports(id, listeners)
+        self._unstoppable = Unstoppable(self.threads, concurrency, self._reports, self._exit)
         self.leases = Leases(
             services.storage,
             id,
-            lease=timing.lease,
-            renew_every=timing.renew_every,
-            margin=timing.margin,
+            timing,
             unknown=self._tell_unknown,
-            stubborn=self._tell_stubborn,
+            unstoppable=self._give_up,
+            stalled=self._tell_stalled,
             failed=lambda error: self.trouble(f"leases can't be renewed: {error}"),
         )
+        self._watchdog = Watchdog(services.storage, id, self.leases, timing)
+
+    @property
+    def abandoned(self) -> int:
+        """How many handlers run on that can't be stopped: those whose slots are used again, and those in threads."""
+        return len(self._unstoppable)
 
     # -- what a run asks (Host) ----------------------------------------------------------------------------------------
 
@@ -143,28 +147,34 @@ class Worker:
 
     def trouble(self, message: str, held: Held | None = None, row: Row | None = None) -> None:
         """Tell of what is wrong with the worker, its storage or a handler, rather than with a step."""
-        self._listeners.tell(self._about("worker.error", message, row))
+        self._reports.trouble(message, row)
 
     def lease_lost(self, held: Held, row: Row) -> None:
         """Tell that this worker lost a lease; what ran under it was cancelled."""
-        self._listeners.tell(self._about("execution.lease_lost", "the lease was lost or couldn't be renewed", row))
+        self._reports.lease_lost(row)
 
-    def _about(self, kind: str, message: str, row: Row | None) -> Event:
-        if row is None:
-            return Event(kind, None, worker=self.id, message=message)
-        summary = Summary.of(row)
-        return Event(kind, summary, row.step, row.visit, row.attempt, self.id, message=message, revision=row.revision)
+    def left_in_thread(self, row: Row) -> None:
+        """Tell of a handler that was left behind in its thread, which can't be stopped."""
+        self._unstoppable.left_in_thread(row, leaving=self._is_stopping)
 
     def _tell_unknown(self, lease: Lease) -> None:
         self._lost_claims.append(lease)
         self._bell.ring()
 
-    def _tell_stubborn(self, held: Held) -> None:
-        self.trouble(
-            f"step {held.step!r} of execution {held.id!r} goes on although it was cancelled "
-            f"({'timeout' if held.ending is None else held.ending.value}): its lease is given up and it can't commit; "
-            "its slot is taken until it ends"
-        )
+    def _tell_stalled(self, beat: Beat, seconds: float) -> None:
+        block = self._watchdog.block
+        self._reports.blocked(seconds, block if block is not None and block.beat is beat else None)
+
+    def _give_up(self, held: Held) -> None:
+        """Go on without a handler that ignores its cancellation."""
+        if self._unstoppable.give_up(held):
+            self._running -= 1
+        self.suspect_is_over(held)
+        self._bell.ring()
+
+    def _exit(self) -> None:
+        self._watchdog.exit_after(self._grace + _EXIT_LIMIT)
+        self.stop()
 
     # -- living and leaving --------------------------------------------------------------------------------------------
 
@@ -179,8 +189,20 @@ class Worker:
         self.stop()
         self.leases.end_all(Ending.DRAINED)
 
-    async def run(self, bell: Bell, *, poll_interval: float, grace: float, ready: Callable[[], None]) -> None:
-        """Claim and run until stopped, then drain for up to *grace* seconds; or until cancelled, then stop at once."""
+    async def run(
+        self,
+        bell: Bell,
+        *,
+        poll_interval: float,
+        grace: float,
+        on_unstoppable: OnUnstoppable,
+        ready: Callable[[], None],
+    ) -> None:
+        """Claim and run until stopped, then drain for up to *grace* seconds; or until cancelled, then stop at once.
+
+        Raises UnstoppableHandler if the worker is to exit for one.
+        """
+        self._grace, self._unstoppable.policy = grace, on_unstoppable
         async with self._renewing(), create_task_group() as tasks:
             self._steps = steps = ContainedTasks(tasks)
             self._bell = bell
@@ -198,6 +220,8 @@ class Worker:
                 self._steps = None
             self.leases.end_all(Ending.DRAINED)
             steps.close()
+        if self._unstoppable.fatal is not None:
+            raise self._unstoppable.fatal
 
     async def run_once(self, limit: int) -> int:
         """Claim up to *limit* executions, run one step of each, and return how many were claimed."""
@@ -222,7 +246,8 @@ class Worker:
             siblings.start_soon(sheltered, live, scopes[0], self.leases.renew)
             siblings.start_soon(sheltered, live, scopes[1], self.leases.watch)
             try:
-                yield
+                with self._watchdog.watching():
+                    yield
             finally:
                 for scope in scopes:
                     scope.cancel()
@@ -331,7 +356,8 @@ class Worker:
             self.leases.drop(held)
             if self._suspect is held:
                 self._suspect = None
-            self._running -= 1
+            if not self._unstoppable.has_ended(held):
+                self._running -= 1
             if is_awaited:
                 self._bell.ring()
             if held.ending is Ending.LOST:
@@ -345,7 +371,7 @@ class Worker:
         """
         if self._failures:
             poll_interval = min(poll_interval, _BACKOFF * 2 ** min(self._failures, 10), _MAX_BACKOFF)
-        jittered = poll_interval * (0.75 + 0.5 * self._services.entropy.fraction())
+        jittered = poll_interval * (0.75 + 0.25 * self._services.entropy.fraction())  # never later than was promised
         end = anyio.current_time() + jittered
         if not may_be_more and not self._failures:
             await self._bell.wait(jittered)

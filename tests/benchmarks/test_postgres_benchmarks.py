@@ -18,7 +18,7 @@ from benchmarks._all import BENCHMARKS
 from benchmarks._command import main
 from benchmarks._filling import KINDS, Filling, fill
 from benchmarks._machine import Disk, NoRealDisk
-from benchmarks._plan import Benchmark, Measured, Scale, Settings
+from benchmarks._plan import Benchmark, Measured, Samples, Scale, Settings
 from benchmarks._postgres import URL, NoPostgres, database, served
 from benchmarks._raw_postgres import opened_raw
 from benchmarks._report import as_json
@@ -31,7 +31,8 @@ from stepwell.storage import Query as StorageQuery
 from tests.support.postgres import PostgresUnavailable
 
 SMALLEST = Scale(executions=20, rounds=1, hold=1.0)
-ON_POSTGRES = [name for name, one in BENCHMARKS.items() if one.on_postgres]
+ON_POSTGRES = [name for name, one in BENCHMARKS.items() if one.on_postgres and name != "reaction"]
+"""`reaction` waits for leases and polls, for a minute and more: its parts are tested below."""
 
 
 @pytest.fixture
@@ -105,6 +106,40 @@ def test_a_benchmark_tells_its_figures(name: str, tmp_path: Path) -> None:
     assert any(one["target"] for one in figures)
     assert set(report["rounds"]) == {variant.name for variant in benchmark.variants(SMALLEST)}
     assert "postgresql://" not in json.dumps(report)
+
+
+def test_reactions_are_measured_in_this_process_and_in_others(tmp_path: Path) -> None:
+    benchmark = BENCHMARKS["reaction"]
+    settings = {variant.name: variant.settings for variant in benchmark.variants(SMALLEST)}
+    here_, there = settings["sqlite/trio cancel"], settings["sqlite stop, hints"]
+    for number, one in enumerate((here_, {**there, "times": 1})):
+        (folder := tmp_path / str(number)).mkdir()
+        measured = here(benchmark, one, folder)
+        assert len(measured["times"]) == one["times"]
+        assert 0 < measured["p50"] <= measured["worst"] == max(measured["times"])
+
+
+def test_reactions_are_held_against_what_is_promised_and_drawn() -> None:
+    benchmark = BENCHMARKS["reaction"]
+    scale = Scale(10_000, 1)
+    times = [1.5, 30.0, 40.0, 120.0]
+    rounds = {one.name: [{"p50": 35.0, "worst": 120.0, "times": times}] for one in benchmark.variants(scale)}
+    samples = Samples(scale, rounds)
+    worst = {one.name: one.is_met for one in benchmark.figures(samples) if one.target is not None}
+    assert len(worst) == len(rounds)
+    assert worst["postgres cancel elsewhere, hints, worst"] is False
+    assert worst["postgres cancel elsewhere, polls, worst"] is True
+    assert as_json(benchmark, samples)["times"]["sqlite death"] == times
+    bars = [line.split() for line in benchmark.notes(samples).split("\n\n")[0].splitlines()[1:]]
+    assert [(bar[0], bar[2], bar[4], len("".join(bar[5:]))) for bar in bars] == [
+        ("1", "2", "1", 20),
+        ("2", "5", "0", 0),
+        ("5", "10", "0", 0),
+        ("10", "20", "0", 0),
+        ("20", "50", "2", 40),
+        ("50", "100", "0", 0),
+        ("100", "200", "1", 20),
+    ]
 
 
 def test_no_database_is_left_behind(server: str) -> None:

@@ -107,7 +107,8 @@ async def test_every_kind_of_event_is_told_with_what_it_is_about(storage: Storag
         await early.signal(gate, "too early")
         await early.cancel()
     told = events.entries
-    assert set(EVENT_KINDS) - {event.kind for event in told} == {"execution.lease_lost", "worker.error"}
+    untold = {"execution.lease_lost", "step.unstoppable", "worker.blocked", "worker.error"}
+    assert set(EVENT_KINDS) - {event.kind for event in told} == untold
     queued = _told(told, "execution.queued")
     assert queued.execution is not None
     summary = queued.execution

@@ -107,7 +107,7 @@ async def test_a_thread_that_does_not_stop_is_abandoned_fenced_off_and_told_of(
 
     flow = single(work, timeout=0.2 if how == "timeout" else None, retry=2)
     engine = Engine(storage, workflows=[flow])
-    engine.on("worker.error", told.record)
+    engine.on("step.unstoppable", told.record)
     try:
         async with engine:
             async with engine.worker(concurrency=2, grace=0.1):

@@ -51,6 +51,21 @@ async def test_every_engine_on_a_storage_hears_every_hint(postgres_dsn: str) -> 
         tasks.cancel_scope.cancel()
 
 
+async def test_the_last_commit_of_a_storage_that_is_closed_at_once_is_heard(postgres_dsn: str) -> None:
+    heard: Recorder[str] = Recorder()
+    async with PostgresStorage(postgres_dsn) as storage, anyio.create_task_group() as tasks:
+        tasks.start_soon(hear, storage, "a", heard)
+        await heard.until_count(1)  # it listens
+        for number in range(5):
+            async with PostgresStorage(postgres_dsn) as leaving:
+                scene = Scene(leaving)
+                await scene.create(scene.row(f"first {number}"))
+                await heard.until_count(2 * number + 2, within=20)
+                await scene.create(scene.row(f"last {number}"))
+            await heard.until_count(2 * number + 3, within=20)
+        tasks.cancel_scope.cancel()
+
+
 async def test_engines_on_a_storage_without_hints_from_elsewhere_hear_each_other(postgres_dsn: str) -> None:
     heard: Recorder[str] = Recorder()
     async with PostgresStorage(postgres_dsn, notify=False) as storage, anyio.create_task_group() as tasks:

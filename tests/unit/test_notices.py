@@ -33,7 +33,8 @@ def told(*entries: Entry) -> list[Event]:
 def test_every_entry_is_told_as_events_that_are_known() -> None:
     known = {event.kind for kind in Kind for event in told(Entry(kind))}
     by_claims = {"execution.started", "execution.lease_lost"}
-    assert known | by_claims | {"worker.error"} == set(EVENT_KINDS)
+    by_workers = {"step.unstoppable", "worker.blocked", "worker.error"}
+    assert known | by_claims | by_workers == set(EVENT_KINDS)
 
 
 def test_an_event_tells_all_that_its_entry_says() -> None:

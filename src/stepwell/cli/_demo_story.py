@@ -133,8 +133,8 @@ def _told(event: Event) -> Iterator[str]:
                 f"{event.step}: the lease of the process that ran it has ended, so this one takes over "
                 "(in a second, for a step that may have killed its process is handled with care)"
             )
-        case "worker.error":
-            yield f"worker: {event.message}"
+        case "worker.error" | "worker.blocked" | "step.unstoppable":
+            yield f"worker: {event.message.partition(chr(10))[0]}"
         case _:
             return
 

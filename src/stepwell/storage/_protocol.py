@@ -55,10 +55,13 @@ class Renewal(Struct, frozen=True, gc=False):
 
 
 class Lifeline(Protocol):
-    """A renewer that works without an event loop, opened in advance, for the thread that watches a blocked loop."""
+    """A renewer that works without an event loop, for the thread that stands in for a blocked one."""
 
-    def renew(self, worker: str, leases: Sequence[Lease], *, lease: float) -> None:
-        """Renew *leases* for *lease* seconds, as `Storage.renew` does, from any thread. Raises StorageError."""
+    def renew(self, worker: str, leases: Sequence[Lease], *, lease: float) -> Renewal:
+        """Renew *leases* for *lease* seconds and tell what `Storage.renew` does, from any thread. Raises StorageError.
+
+        May open its connection first.
+        """
         ...
 
     def close(self) -> None:
@@ -186,5 +189,5 @@ class Storage(Protocol):
         ...
 
     def lifeline(self) -> Lifeline:
-        """Open a synchronous renewer."""
+        """Open a synchronous renewer. From any thread."""
         ...

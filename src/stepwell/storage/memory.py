@@ -308,9 +308,9 @@ class _MemoryLifeline:
     def __init__(self, renew: Callable[[str, Sequence[Lease], float], Renewal]) -> None:
         self._renew = renew
 
-    def renew(self, worker: str, leases: Sequence[Lease], *, lease: float) -> None:
+    def renew(self, worker: str, leases: Sequence[Lease], *, lease: float) -> Renewal:
         """Renew *leases* for *lease* seconds."""
-        self._renew(worker, leases, lease)
+        return self._renew(worker, leases, lease)
 
     def close(self) -> None:
         """Give nothing back: there is no connection."""

@@ -311,7 +311,7 @@ class PostgresStorage:
         await opened.loop.run(opened.listener.heard)
 
     def lifeline(self) -> Lifeline:
-        """Open a synchronous renewer with a connection and a thread of its own. Raises StorageError."""
+        """Open a synchronous renewer; the first renewal starts its thread and its connection. Raises StorageError."""
         self._open()
         database = Database(self._address, connections=1, pooler=self._pooler)
         return PostgresLifeline(database, self._sql, self._now)

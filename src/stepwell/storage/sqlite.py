@@ -213,18 +213,19 @@ class _SQLiteLifeline:
         except sqlite3.Error as error:
             raise file.error(error) from error
 
-    def renew(self, worker: str, leases: Sequence[Lease], *, lease: float) -> None:
+    def renew(self, worker: str, leases: Sequence[Lease], *, lease: float) -> Renewal:
         """Renew *leases* for *lease* seconds. Raises StorageError."""
         with self._lock:
             try:
                 self._file.check()
                 self._file.begin(self._connection)
                 now = microseconds(self._clock())
-                _claim.renew(self._connection, worker, leases, lease=lease, now=now)
+                renewal = _claim.renew(self._connection, worker, leases, lease=lease, now=now)
                 self._connection.execute("COMMIT")
             except Exception as error:
                 rollback(self._connection)
                 raise self._file.error(error) from error
+            return renewal
 
     def close(self) -> None:
         """Give its connection back."""

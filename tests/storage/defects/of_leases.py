@@ -213,9 +213,8 @@ class _SelectiveLifeline:
     inner: Lifeline
     thread: int
 
-    def renew(self, worker: str, leases: Sequence[Lease], *, lease: float) -> None:
-        if self.thread == get_ident():
-            self.inner.renew(worker, leases, lease=lease)
+    def renew(self, worker: str, leases: Sequence[Lease], *, lease: float) -> Renewal:
+        return self.inner.renew(worker, leases, lease=lease) if self.thread == get_ident() else Renewal()
 
     def close(self) -> None:
         self.inner.close()

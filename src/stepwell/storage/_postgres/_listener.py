@@ -55,6 +55,7 @@ class Listener:
         """the last ring that each of those heard who will come back; to go on from the oldest is always safe"""
         self._waiting = 0
         self._to_send = asyncio.Event()
+        self._is_sending = False
         self._sender: asyncio.Task[None] | None = None
         self._at_connection = asyncio.Lock()
         """connecting and pinging: one at a time, for all who wait"""
@@ -76,8 +77,10 @@ class Listener:
         while True:
             await self._to_send.wait()
             self._to_send.clear()
+            self._is_sending = True
             with suppress(Exception):  # a hint that can't be sent is none; whoever commits finds out what is wrong
                 await self._database.unit(_notify, self._channel, self._me)
+            self._is_sending = False
             await asyncio.sleep(_PAUSE)
 
     async def heard(self) -> None:
@@ -153,7 +156,7 @@ class Listener:
             self._ring()
 
     async def close(self) -> None:
-        """Send and hear nothing any more; whoever waits returns."""
+        """Send the last hint, and hear nothing any more; whoever waits returns."""
         self._is_closed = True
         self._ring()
         sender, self._sender = self._sender, None
@@ -161,6 +164,9 @@ class Listener:
             sender.cancel()
             with suppress(asyncio.CancelledError):
                 await sender
+            if self._to_send.is_set() or self._is_sending:  # what was handed back at the end, say, is due for others
+                with suppress(Exception):  # as above
+                    await self._database.unit(_notify, self._channel, self._me, limit=_CLOSE_LIMIT)
         self._connecting.cancel()
         await self._drop()
         async with self._at_connection:  # whoever was about to connect, or to ping
