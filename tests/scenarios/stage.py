@@ -35,11 +35,11 @@ _MOMENT: Final = 0.0005
 """seconds: less than what is told of times, and enough for everybody to do what there is to do now"""
 
 
-class _Even(Entropy):
-    """No jitter: of every range the middle."""
+class _Late(Entropy):
+    """No chance: of every range the end, so that polls come after their whole interval and back-offs are the longest."""
 
     def fraction(self) -> float:
-        return 0.5
+        return 1.0
 
 
 class _Link(Faulty):
@@ -137,7 +137,7 @@ class _Stage:
         # A step's own transaction goes past the link, which could not be cut with it.
         storage = self._storage if self._scenario.workflow == "booking" else link
         engine = Engine(storage, workflows=workflows, name=name, **options)
-        engine._entropy = _Even()
+        engine._entropy = _Late()
         self._processes[name] = process = _Process(engine, link)
         await tasks.start(partial(process.run, worker))
 
