@@ -41,6 +41,8 @@ class Call(_Strict, frozen=True, kw_only=True):
 
     gate: str | None = None
     sleep: float = 0.0
+    shield: float = 0.0
+    """seconds for which it goes on whatever happens"""
     swallow: bool = False
     """whether it goes on to its return although it is cancelled"""
     returns: Any = UNSET

@@ -115,6 +115,9 @@ class Script:
         try:
             if call.gate is not None:
                 await self.gates[call.gate].enter(ctx.execution_id)
+            if call.shield:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(call.shield)
             if call.sleep:
                 await anyio.sleep(call.sleep)
         except anyio.get_cancelled_exc_class():

@@ -36,7 +36,7 @@ _MOMENT: Final = 0.0005
 
 
 class _Late(Entropy):
-    """No chance: of every range the end, so that polls come after their whole interval and back-offs are the longest."""
+    """No chance: of every range the end, so that polls come after their whole interval."""
 
     def fraction(self) -> float:
         return 1.0

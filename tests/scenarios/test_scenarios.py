@@ -160,6 +160,7 @@ EXEMPT: Final = {
     "IllegalTransition": "is what the clients' own checks prevent",
     "SignalError": "is a base",
     "StepwellError": "is a base",
+    "UnstoppableHandler": "ends a worker that was told to exit; tests/engine",
     "UnsupportedType": "is raised before there is anything to run",
     "WorkerCrashed": "takes a defect of the library",
 }
