@@ -340,3 +340,39 @@ async def test_a_worker_that_dies_in_mid_step_leaves_work_that_another_finishes(
         async with other.worker():
             assert await other.handle(flow, handle.id).result(100) == 2
     assert seen.entries == [1, 2]
+
+
+@pytest.mark.parametrize("max_crashes", [0, 9])
+async def test_a_claim_that_is_handed_back_unheard_keeps_to_the_engines_crash_budget(
+    faulty: Faulty, store: Storage, max_crashes: int
+) -> None:
+    gate: Gate = Gate()
+
+    async def work(ctx: Ctx) -> int:
+        await gate.enter(f"{ctx.attempt}")
+        return ctx.attempt
+
+    flow = line(work, timeout=None)
+    losses = 1 if max_crashes == 0 else 5  # more than the core's own default
+    async with Engine(store, workflows=[flow], max_crashes=max_crashes) as other:
+        for number in range(1, losses + 1):
+            link = Faulty(store)
+            async with (
+                Engine(link, workflows=[flow], max_crashes=max_crashes) as engine,
+                anyio.create_task_group() as tasks,
+            ):
+                await engine.start(flow, 0, id="x")
+                tasks.start_soon(partial(engine.run_worker, poll_interval=10))
+                await gate.reached(number, within=1000)
+                link.cut(how=How.FAILS_BEFORE)
+                tasks.cancel_scope.cancel()
+        async with Engine(faulty, workflows=[flow], max_crashes=max_crashes) as engine:
+            await anyio.sleep(61)
+            faulty.spoil("claim", how=How.FAILS_AFTER)
+            gate.open()
+            async with engine.worker(poll_interval=10):
+                if max_crashes == 0:
+                    with pytest.raises(ExecutionFailed, match="disappeared 1 times"):
+                        await other.result_of("x")
+                else:
+                    assert await other.result_of("x") == losses + 1
