@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from stepwell.storage import Change, Deposit, Entry, Kind, SignalState, Status, Stored, Wake
+from stepwell.storage import Change, Deposit, Entry, Kind, SignalState, Status, Stored, Unit, Wake
 from tests.storage.defects.defective import Defective
 
 Part = Change | Wake | Deposit
@@ -266,3 +266,17 @@ class SignalsMakeEverythingDue(Defective):
     def _deposit(self, deposit: Deposit, now: int) -> None:
         super()._deposit(deposit, now)
         self._store(replace(self._rows[deposit.id], due_at=now), moved=True)
+
+
+class MarksMissWhatIsNew(Defective):
+    """A Change doesn't mark a signal that is laid down in the same unit."""
+
+    caught_by = "a_signal_is_used_where_it_is_laid_down"
+
+    def _commit(self, unit: Unit, now: int) -> bool:
+        is_committed = super()._commit(unit, now)
+        for part in unit if is_committed else ():
+            if isinstance(part, Deposit):
+                signals = self._signals[part.id]
+                signals[part.signal.id] = replace(signals[part.signal.id], state=SignalState.PENDING)
+        return is_committed

@@ -58,6 +58,14 @@ class _Effects:
         self.signals: list[dict[str, Any]] = []
         self.marks: list[dict[str, Any]] = []
 
+    def mark(self, execution: str, id: str, state: SignalState) -> None:
+        """Mark a signal; one that this unit lays down is written so, since an update in the same statement misses it."""
+        for laid in self.signals:
+            if (laid["execution_id"], laid["id"]) == (execution, id):
+                laid["state"] = state.value
+                return
+        self.marks.append({"execution_id": execution, "id": id, "state": state.value})
+
     def add(self, other: _Effects) -> None:
         """Take in what an accepted unit writes."""
         self.rows.update(other.rows)
@@ -130,7 +138,8 @@ class Plan:
             self._line(row.id, seq, one, change.id) for seq, one in enumerate(change.entries, revision + 1)
         ]
         for ids, state in ((change.uses, SignalState.USED), (change.discards, SignalState.DISCARDED)):
-            effects.marks += [{"execution_id": row.id, "id": id, "state": state.value} for id in ids]
+            for id in ids:
+                effects.mark(row.id, id, state)
 
     def _wake(self, wake: Wake, effects: _Effects) -> None:
         before = self._now_of(wake.id, effects)
@@ -158,6 +167,7 @@ class Plan:
                 "position": signals,
                 "at": self._now,
                 "step": signal.step,
+                "state": SignalState.PENDING.value,
                 "payload": signal.payload,
             }
         )

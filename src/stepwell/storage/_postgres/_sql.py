@@ -14,7 +14,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Final
 
-from stepwell._model import Kind, SignalState, Status
+from stepwell._model import Kind, Status
 
 __all__ = ["Statements"]
 
@@ -225,9 +225,9 @@ class _Commits(_InSchema):
                execution_id text, seq integer, at bigint, change text, {_ENTRY})),
     laid AS (
         INSERT INTO {{s}}.signals (execution_id, id, position, at, step, state, payload)
-        SELECT execution_id, id, "position", at, step, '{SignalState.PENDING.value}', payload::json
+        SELECT execution_id, id, "position", at, step, state, payload::json
           FROM json_to_recordset($4::text::json) AS t(
-               execution_id text, id text, "position" integer, at bigint, step text, payload text)),
+               execution_id text, id text, "position" integer, at bigint, step text, state text, payload text)),
     marked AS (
         UPDATE {{s}}.signals g SET state = t.state
           FROM marks t

@@ -161,3 +161,16 @@ async def check_a_signal_for_another_step_makes_nothing_due(storage: Storage) ->
     row = await scene.claim_one()
     await scene.committed(deposit(row.id, step="approval"))
     expect_equal((await scene.stored_row(row.id)).due_at, row.due_at, "a signal must not move the end of a lease")
+
+
+async def check_a_signal_is_used_where_it_is_laid_down(storage: Storage) -> None:
+    """Items of one unit are applied in their order: a Change may use or discard a signal that comes right before it."""
+    scene = Scene(storage)
+    for state, marks in ((SignalState.USED, {"uses": ["s"]}), (SignalState.DISCARDED, {"discards": ["s"]})):
+        row = await scene.create(scene.row(state, status=Status.SUSPENDED), due=NEVER)
+        await scene.committed(deposit(row.id, signal="earlier"))
+        moved = following(row, status=Status.QUEUED, **marks)
+        await scene.committed(deposit(row.id, signal="s", expects=1), moved)
+        found = {signal.id: signal.state for signal in (await scene.stored(row.id)).signals}
+        expected = {"earlier": SignalState.PENDING, "s": state}
+        expect_equal(found, expected, f"a signal that its own unit marks as {state} must be so")
