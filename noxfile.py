@@ -112,6 +112,19 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def faults(session: nox.Session) -> None:
+    """Spoil every storage call of every scenario, one at a time; with `--pairs` two; `--budget 600` ends it in time.
+
+    All arguments are those of `python -m tests.faults`. Without any, what takes processes and Hypothesis follows: the
+    end of a process at every storage call, and a long run of storages that must agree.
+    """
+    session.install(".[all]", *groups("test"))
+    session.run("python", "-m", "tests.faults", *session.posargs)
+    if not session.posargs:
+        session.run("pytest", "--faults", "-o", "faulthandler_timeout=0")
+
+
+@nox.session(python=NEWEST)
 def coverage(session: nox.Session) -> None:
     """Run the tests with branch coverage; the pure core must be covered whole."""
     session.install("-e", ".[all]", *groups("test", "coverage"))
