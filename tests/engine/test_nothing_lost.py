@@ -1,4 +1,7 @@
-"""Every way in which a known engine of this kind loses, doubles or strands work, and that ours doesn't."""
+"""Every way in which a known engine of this kind loses, doubles or strands work, and that ours doesn't.
+
+Single faults of every storage call are in `tests/faults`.
+"""
 
 from __future__ import annotations
 
@@ -34,22 +37,6 @@ UNSURE = [How.FAILS_BEFORE, How.FAILS_AFTER, How.HANGS_AFTER]
 
 
 @pytest.mark.parametrize("how", UNSURE)
-@pytest.mark.parametrize("at", [1, 2, 3, 4])
-async def test_a_storage_error_at_any_commit_is_no_failure_and_runs_no_handler_twice(
-    faulty: Faulty, how: How, at: int
-) -> None:
-    runs = Runs()
-    flow = runs.flow()
-    fault = faulty.spoil("commit", how=how, at=at, seconds=12)
-    async with Engine(faulty, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
-        handle = await engine.start(flow, 0, id="x")
-        assert await handle.result(60) == "first second third"
-        assert [step.attempts for step in (await handle.get()).steps.values()] == [1, 1, 1, 1]
-    assert fault.met == 1
-    assert runs.of == {"x:first": 1, "x:second": 1, "x:third": 1}
-
-
-@pytest.mark.parametrize("how", UNSURE)
 async def test_commits_that_fail_in_a_group_lose_and_double_nothing(faulty: Faulty, how: How) -> None:
     runs = Runs()
     flow = runs.flow()
@@ -62,18 +49,6 @@ async def test_commits_that_fail_in_a_group_lose_and_double_nothing(faulty: Faul
             assert await engine.result_of(f"e{number}") == "first second third"
     assert len(runs.of) == 60
     assert set(runs.of.values()) == {1}
-
-
-@pytest.mark.parametrize("method", ["claim", "load", "renew", "define", "find"])
-@pytest.mark.parametrize("how", list(How))
-async def test_a_fault_in_any_other_call_strands_nothing(faulty: Faulty, method: str, how: How) -> None:
-    runs = Runs()
-    flow = runs.flow()
-    async with Engine(faulty, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
-        faulty.spoil(method, how=how, times=2, seconds=3)
-        handle = await engine.start(flow, 0, id="x")
-        assert await handle.result(120) == "first second third"
-    assert runs.of == {"x:first": 1, "x:second": 1, "x:third": 1}
 
 
 async def test_a_storage_that_is_away_for_long_is_waited_for(faulty: Faulty) -> None:

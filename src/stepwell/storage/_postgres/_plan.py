@@ -59,7 +59,7 @@ class _Effects:
         self.marks: list[dict[str, Any]] = []
 
     def mark(self, execution: str, id: str, state: SignalState) -> None:
-        """Mark a signal; one that this unit lays down is written so, since an update in the same statement misses it."""
+        """Mark a signal; one that this unit lays down is written so: an update in the same statement misses it."""
         for laid in self.signals:
             if (laid["execution_id"], laid["id"]) == (execution, id):
                 laid["state"] = state.value

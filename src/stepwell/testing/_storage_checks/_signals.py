@@ -166,10 +166,11 @@ async def check_a_signal_for_another_step_makes_nothing_due(storage: Storage) ->
 async def check_a_signal_is_used_where_it_is_laid_down(storage: Storage) -> None:
     """Items of one unit are applied in their order: a Change may use or discard a signal that comes right before it."""
     scene = Scene(storage)
-    for state, marks in ((SignalState.USED, {"uses": ["s"]}), (SignalState.DISCARDED, {"discards": ["s"]})):
+    for state in (SignalState.USED, SignalState.DISCARDED):
         row = await scene.create(scene.row(state, status=Status.SUSPENDED), due=NEVER)
         await scene.committed(deposit(row.id, signal="earlier"))
-        moved = following(row, status=Status.QUEUED, **marks)
+        uses, discards = (["s"], []) if state is SignalState.USED else ([], ["s"])
+        moved = following(row, status=Status.QUEUED, uses=uses, discards=discards)
         await scene.committed(deposit(row.id, signal="s", expects=1), moved)
         found = {signal.id: signal.state for signal in (await scene.stored(row.id)).signals}
         expected = {"earlier": SignalState.PENDING, "s": state}
