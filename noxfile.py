@@ -70,11 +70,14 @@ INTERPRETERS: Final = interpreters()
 NEWEST: Final = INTERPRETERS[-1]
 ONCE: Final = (
     "benchmarks",
+    "engine/test_blocked_processes.py",
     "engine/test_latencies.py",
+    "faults",
+    "storage/test_storages_agree.py",
     "storage/test_postgres_plans.py",
     "storage/test_postgres_partitioned.py",
 )
-"""Tests whose outcome doesn't depend on the interpreter."""
+"""Tests whose outcome hardly depends on the interpreter, or that take long."""
 
 
 def groups(*names: str) -> tuple[str, ...]:
@@ -120,6 +123,19 @@ def chaos(session: nox.Session) -> None:
 def model(session: nox.Session) -> None:
     """Search all states of the model of the leases, and find each of its mutants; spin and gcc must be installed."""
     session.run("python", "-m", "tests.model", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def faults(session: nox.Session) -> None:
+    """Spoil every storage call of every scenario, one at a time; with `--pairs` two; `--budget 600` ends it in time.
+
+    All arguments are those of `python -m tests.faults`. Without any, what takes processes and Hypothesis follows: the
+    end of a process at every storage call, and a long run of storages that must agree.
+    """
+    session.install(".[all]", *groups("test"))
+    session.run("python", "-m", "tests.faults", *session.posargs)
+    if not session.posargs:
+        session.run("pytest", "--faults", "-o", "faulthandler_timeout=0")
 
 
 @nox.session(python=NEWEST)

@@ -18,7 +18,11 @@ from stepwell.testing import check_invariants
 from tests.support.storages import STORAGE_KINDS, Clock, StorageFactory, StorageKind, database
 from tests.support.virtual_time import Backend, VirtualTime
 
-ON_DEMAND = {"pgbouncer": "behind PgBouncer, whose program must be installed", "chaos": "faults for minutes"}
+ON_DEMAND = {
+    "pgbouncer": "behind PgBouncer, whose program must be installed",
+    "chaos": "faults for minutes",
+    "faults": "every fault",
+}
 """Marks of tests that run only where they are asked for: each has an option, and a nox session of its own."""
 
 

@@ -109,6 +109,9 @@ async def hand_back(
     """Give back a lease that nobody runs, if it is still the worker's: no attempt has begun. Raises StorageError."""
     stored = await services.storage.load(lease.id)
     if stored is not None and (stored.row.worker, stored.row.token) == (worker, lease.token):
-        terms = Terms(services.change_id(), keep_lease=False)
+        # The attempt before may have been lost: then the crash budget decides, and it is the engine's own.
+        terms = Terms(
+            services.change_id(), keep_lease=False, max_crashes=services.max_crashes, random=services.entropy.fraction()
+        )
         move = transition(workflow_of(stored.row), State.of(stored), HandedBack("unknown claim"), terms)
         await services.commits.commit(move.unit)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import anyio
 import anyio.lowlevel
+from anyio.abc import TaskGroup
 
 from stepwell.storage import (
     Capability,
@@ -45,6 +47,8 @@ class How(Enum):
     """nothing is done until the fault is over"""
     HANGS_AFTER = "hangs after"
     """it was done, and the answer comes when the fault is over"""
+    COMES_LATE = "comes late"
+    """the caller is told that it failed, and it is done all the same when the fault is over: it was on its way"""
 
 
 class Fault:
@@ -59,6 +63,7 @@ class Fault:
         times: int | None,
         seconds: float | None,
         action: Action | None,
+        late: TaskGroup | None,
     ) -> None:
         self._methods = methods
         self._how = how
@@ -66,6 +71,7 @@ class Fault:
         self._times = times
         self._seconds = seconds
         self._action = action
+        self._late = late
         self._mended = anyio.Event()
         self._met = anyio.Event()
         self.met: int = 0
@@ -107,11 +113,20 @@ class Fault:
                 result = await work()
                 await self._happen()
                 return result
+            case How.COMES_LATE:
+                assert self._late is not None, "what comes late runs in a task group of the test's"
+                self._late.start_soon(self._do_late, work)
+                await anyio.lowlevel.checkpoint()
+                raise StorageError("told to fail, while it was on its way")
+
+    async def _do_late(self, work: Callable[[], Awaitable[T]]) -> None:
+        await self._happen()
+        await work()
 
     async def _happen(self) -> None:
         if self._action is not None:
             await self._action()
-        elif self._how in {How.HANGS_BEFORE, How.HANGS_AFTER}:
+        elif self._how in {How.HANGS_BEFORE, How.HANGS_AFTER, How.COMES_LATE}:
             with anyio.move_on_after(self._seconds):
                 await self._mended.wait()
         else:
@@ -124,8 +139,11 @@ Action = Callable[[], Awaitable[Any]]
 class Faulty:
     """Passes everything on to another storage, but for what it is told to spoil. Counts all calls."""
 
-    def __init__(self, inner: Storage) -> None:
+    def __init__(self, inner: Storage, late: TaskGroup | None = None) -> None:
+        """What comes late runs in the task group *late*."""
         self._inner = inner
+        self._late = late
+        self._is_quiet = False
         self._faults: list[Fault] = []
         self.calls: Counter[str] = Counter()
         self.units: list[int] = []
@@ -146,7 +164,7 @@ class Faulty:
 
         With an *action* it is awaited at that point, in place of hanging.
         """
-        fault = Fault(methods, how, skip=at - 1, times=times, seconds=seconds, action=action)
+        fault = Fault(methods, how, skip=at - 1, times=times, seconds=seconds, action=action, late=self._late)
         self._faults.append(fault)
         return fault
 
@@ -159,7 +177,18 @@ class Faulty:
         for fault in self._faults:
             fault.mend()
 
+    @contextmanager
+    def quiet(self) -> Generator[None]:
+        """Neither count calls nor spoil them, but for those that hang already."""
+        self._is_quiet = True
+        try:
+            yield
+        finally:
+            self._is_quiet = False
+
     async def _call(self, method: str, work: Callable[[], Awaitable[T]]) -> T:
+        if self._is_quiet:
+            return await work()
         self.calls[method] += 1
         fault = next((fault for fault in self._faults if fault.takes(method)), None)
         return await (work() if fault is None else fault.spoil(work))

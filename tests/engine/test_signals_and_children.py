@@ -8,14 +8,12 @@ from typing import Any, Literal
 import anyio
 import pytest
 
-from stepwell import AlreadySignalled, Engine, Query, Status, StepwellError, Workflow, succeed, wait
+from stepwell import AlreadySignalled, Engine, Status, StepwellError, Workflow, succeed, wait
 from stepwell.storage import Storage
 from tests.engine.faulty import Faulty, How
 from tests.engine.flows import HOUR_POLL, Ctx, Runs, gated, line, nest
 
 pytestmark = pytest.mark.anyio
-
-UNSURE = [How.FAILS_BEFORE, How.FAILS_AFTER, How.HANGS_AFTER]
 
 
 # -- parents and children ----------------------------------------------------------------------------------------------
@@ -37,20 +35,6 @@ async def test_a_child_that_ends_before_its_parent_hears_of_the_suspension_still
         async with engine.worker(poll_interval=HOUR_POLL, concurrency=1):  # no slot for the child: the other runs it
             handle = await engine.start(flow, 0, id="p")
             assert await handle.result(60) == "succeeded first None p/inner"
-    assert runs.of == {"p/inner:first": 1}
-
-
-@pytest.mark.promise("P9", "I30")
-@pytest.mark.parametrize("how", UNSURE)
-@pytest.mark.parametrize("at", [2, 3, 4])
-async def test_a_parent_has_one_child_whatever_commit_fails(faulty: Faulty, how: How, at: int) -> None:
-    runs = Runs()
-    flow = nest(line(runs.first))
-    faulty.spoil("commit", how=how, at=at, seconds=12)
-    async with Engine(faulty, workflows=[flow]) as engine, engine.worker(poll_interval=HOUR_POLL):
-        handle = await engine.start(flow, 0, id="p")
-        assert await handle.result(60) == "succeeded first None p/inner"
-        assert len((await engine.find(Query(parent="p"))).executions) == 1
     assert runs.of == {"p/inner:first": 1}
 
 
@@ -178,3 +162,28 @@ async def test_a_signal_and_a_timeout_at_the_same_moment_come_to_one_end(store: 
                 tasks.start_soon(send, handle.id, taken)
         for handle in handles:
             assert await handle.result(60) == ("in time" if handle.id in taken else "late")
+
+
+async def test_a_signal_that_an_open_wait_used_is_not_used_again_by_its_next_visit(store: Storage) -> None:
+    @wait(max_visits=3)
+    def gate(ctx: Ctx, signal: str) -> Literal["again", "on"]:
+        return "on" if signal == "on" else "again"
+
+    @succeed
+    def end(ctx: Ctx) -> int:
+        return len(ctx.output(gate))
+
+    edges: list[Any] = [gate.to({"again": gate, "on": end})]
+    flow = Workflow[int, int]("rounds", version="1", start=gate, edges=edges)
+    async with Engine(store, workflows=[flow]) as engine, engine.worker(poll_interval=1):
+        handle = await engine.start(flow, 0, id="x")
+        await anyio.sleep(2)
+        await handle.signal("gate", "round", signal_id="s")
+        await anyio.sleep(5)
+        stands = await handle.get()
+        assert (stands.status, stands.steps["gate"].visits) == (Status.SUSPENDED, 2)
+        await handle.signal("gate", "on", signal_id="t")
+        assert await handle.result(60) == 2
+    stored = await store.load("x")
+    assert stored is not None
+    assert {signal.id: signal.state for signal in stored.signals} == {"s": "used", "t": "used"}

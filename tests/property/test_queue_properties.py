@@ -14,7 +14,7 @@ from stepwell.storage._queues import DueQueues
 
 Place = tuple[int, str]
 
-PAIRS: Final[tuple[Capability, ...]] = (("refund", "1"), ("refund", "2"))
+PAIRS: Final[tuple[Capability, ...]] = (("refund", "1"), ("refund", "2"), ("order", "1"))
 EXECUTIONS: Final = tuple(f"{number:02d}" for number in range(6))
 LATEST: Final = 20
 RUNS: Final = 2
@@ -60,9 +60,10 @@ class World:
             self.move(id, due_at)
 
     def expected(self, wanted: list[Capability], limit: int) -> list[Place]:
-        """Sort all: the first of each queue, then the longest due of all."""
+        """Sort all: the first of each workflow, then the longest due of all."""
         due = sorted((at, id) for id, at in self.due.items() if at is not None and at <= self.now)
-        queues = [[place for place in due if pair_of(place[1]) == pair] for pair in set(wanted)]
+        named = [(place, pair_of(place[1])[0]) for place in due if pair_of(place[1]) in wanted]
+        queues = [[place for place, of in named if of == workflow] for workflow in {workflow for _, workflow in named}]
         first = sorted(queue[0] for queue in queues if queue)[:limit]
         later = sorted(place for queue in queues for place in queue[1:])[: limit - len(first)]
         return sorted(first + later)

@@ -272,3 +272,16 @@ async def test_a_lifeline_renews_while_the_loop_is_busy() -> None:
     lifeline.close()
     renewal = await storage.renew("worker", leases, lease=60)
     assert (renewal.lost, renewal.unknown) == ((), ())
+
+
+async def test_what_ended_twice_is_purged_by_its_last_end() -> None:
+    clock = Clock()
+    async with MemoryStorage(clock=clock) as storage:
+        await storage.commit([(created("x", due=NEVER, status=Status.FAILED),)])
+        clock.now += 60
+        stored = await storage.load("x")
+        assert stored is not None
+        assert await storage.commit([(moved(stored, due=NEVER),)]) == [True]
+        assert await storage.purge(30, limit=1) == 0
+        clock.now += 60
+        assert await storage.purge(30, limit=1) == 1

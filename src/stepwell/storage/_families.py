@@ -49,7 +49,7 @@ class Families:
         if row.parent is not None:
             if before is None:
                 self._children[row.parent].append(row.id)
-        elif row.ended_at is not None and (before is None or before.ended_at is None):
+        elif row.ended_at is not None and (before is None or before.ended_at != row.ended_at):
             heapq.heappush(self._ended, (row.ended_at, row.id))
 
     def take(self, until: int, limit: int) -> list[str]:

@@ -95,14 +95,19 @@ class DueQueues:
             queue.sweep(self._is_current)
 
     def take(self, pairs: Iterable[Capability], limit: int, now: int) -> list[Place]:
-        """Take up to *limit* due places out of these queues: the first of each, then the longest due of all.
+        """Take up to *limit* due places out of these queues: the first of each workflow, then the longest due of all.
 
         Whoever takes a place gives the execution another one.
         """
         taken: list[Place] = []
-        first = [(place, pair) for pair in set(pairs) if (place := self._first(pair, now)) is not None]
+        first: list[tuple[Place, Capability]] = []
         later: list[tuple[Place, Capability]] = []
-        heapq.heapify(first)
+        workflows: set[str] = set()
+        for place, pair in sorted(
+            (place, pair) for pair in set(pairs) if (place := self._first(pair, now)) is not None
+        ):
+            (later if pair[0] in workflows else first).append((place, pair))
+            workflows.add(pair[0])
         while len(taken) < limit and (first or later):
             place, pair = heapq.heappop(first or later)
             taken.append(place)

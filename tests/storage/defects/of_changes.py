@@ -320,3 +320,16 @@ def _normalized(text: str | None) -> str | None:
         return None if text is None else msgspec.json.encode(msgspec.json.decode(text)).decode()
     except msgspec.DecodeError:
         return text
+
+
+class ResultsStayUnderALease(Defective):
+    """A Change that goes on under its lease leaves output and error as they were."""
+
+    caught_by = "a_change_under_a_lease_stores_the_whole_row"
+
+    def _change(self, change: Change, now: int) -> None:
+        before = self._rows.get(change.row.id)
+        super()._change(change, now)
+        after = self._rows[change.row.id]
+        if before is not None and change.due is None and before.token == after.token:
+            self._rows[after.id] = replace(after, output=before.output, error=before.error)

@@ -111,7 +111,7 @@ async def renew(
         moved = {id for (id,) in renewed}
     held = await _held(connection, sql, worker)
     found = Renewal(
-        lost=tuple(one for one in leases if one.id not in moved and one not in held),
+        lost=tuple(one for one in leases if one not in held),
         unknown=tuple(sorted(held.difference(leases), key=_by_id)),
         locked=tuple(one for one in leases if one.id not in moved and one in held),
     )

@@ -42,7 +42,7 @@ _CHANGE: Final = update(
 )
 _GO_ON: Final = update(
     "executions",
-    ("step", "visit", "attempt", "revision", "timer_at", "pausing", "updated_at"),
+    ("step", "visit", "attempt", "revision", "timer_at", "pausing", "output", "error", "updated_at"),
     key=("id", "revision"),
     index="executions_id",
 )
@@ -180,7 +180,7 @@ class _Plan:
             writes.append((_CREATE, (*identity, *stands, 0, *searched, *outcome, now, now, ended_at)))
             writes.append((_INPUT, (row.id, row.input)))
         elif _goes_on(change, before):
-            goes_on = (row.step, row.visit, row.attempt, after, timer_at, pausing, now)
+            goes_on = (row.step, row.visit, row.attempt, after, timer_at, pausing, *outcome, now)
             writes.append((_GO_ON, (*goes_on, row.id, revision)))
         else:
             writes.append((_CHANGE, (*stands, *outcome, now, ended_at, row.id, revision)))

@@ -61,6 +61,17 @@ async def check_a_creation_of_what_exists_is_refused(storage: Storage) -> None:
     expect_unchanged(before.row, await scene.stored_row(row.id))
 
 
+async def check_a_change_under_a_lease_stores_the_whole_row(storage: Storage) -> None:
+    """A committed Change stores its row, also one that goes on under its lease and leaves the due time alone."""
+    scene = Scene(storage)
+    await scene.create()
+    row = await scene.claim_one()
+    for output, error in (("[1]", '{"e":1}'), (None, None)):
+        await scene.committed(following(replace(row, output=output, error=error), status=Status.RUNNING, due=None))
+        row = await scene.stored_row(row.id)
+        expect_equal((row.output, row.error), (output, error), "what goes on under its lease must be stored whole")
+
+
 async def check_a_change_of_what_does_not_exist_is_refused(storage: Storage) -> None:
     """A Change is refused when its `expects` isn't the stored revision: of an unknown execution there is none."""
     scene = Scene(storage)

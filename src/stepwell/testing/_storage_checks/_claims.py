@@ -115,14 +115,15 @@ async def check_many_capabilities_are_served(storage: Storage) -> None:
 
 
 async def check_each_workflow_gets_a_place(storage: Storage) -> None:
-    """Each workflow that has due work gets at least one place as long as *limit* allows."""
+    """Each workflow that has due work, whatever its versions, gets at least one place as long as *limit* allows."""
     scene = Scene(storage)
     quiet, idle = f"quiet-{scene.name}", f"idle-{scene.name}"
     for number in range(6):
         await scene.create(scene.row(f"busy-{number}"), due=Moment(at=number + 1))
     for number in range(2):
         await scene.create(scene.row(f"quiet-{number}", workflow=quiet), due=Moment(at=1_000 + number))
-    pairs = [(idle, "1"), scene.capability, (quiet, "1")]
+    await scene.create(scene.row("newer", version="2"), due=Moment(at=100))
+    pairs = [(idle, "1"), scene.capability, (scene.workflow, "2"), (quiet, "1")]
     claims = await scene.claims(capabilities=pairs, limit=3)
     found = [stored.row.id.removeprefix(f"{scene.name}:") for stored in claims.claimed]
     expect_equal(

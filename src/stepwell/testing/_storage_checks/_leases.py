@@ -98,6 +98,8 @@ async def check_a_lease_with_another_token_is_lost(storage: Storage) -> None:
         renewal = await storage.renew(scene.worker, [stale], lease=HOUR)
         expect_equal(renewal.lost, (stale,), "a lease whose token was raised must be lost, even to the same worker")
     expect_equal(await scene.stored_row(second.id), second, "a lost lease must not be renewed")
+    both = await storage.renew(scene.worker, [lease_of(first), lease_of(second)], lease=HOUR)
+    expect_equal(both.lost, (lease_of(first),), "a lost lease must be told beside the valid one of the same execution")
 
 
 async def check_another_workers_lease_is_lost(storage: Storage) -> None:
