@@ -296,6 +296,7 @@ class Leases:
     async def _renew_once(self) -> bool:
         """Renew what is still ours; return False where the storage didn't answer."""
         leases = [held.lease for held in self._held.values() if held.ending is not Ending.LOST]
+        abandoned = frozenset(self._abandoned)  # none of which is named here
         sent_at = anyio.current_time()
         claims_quiet = self.claims_sent == self.claims_answered
         claims_before = self.claims_sent
@@ -308,6 +309,7 @@ class Leases:
         except TimeoutError:
             self._failed(StorageError(f"the storage didn't answer a renewal within {self._lease / 2:g} s"))
             return False
+        self._abandoned -= abandoned.difference(renewal.unknown)  # they have lapsed
         self._take_in(leases, renewal, sent_at, no_claims=claims_quiet and claims_before == self.claims_sent)
         return True
 
@@ -316,7 +318,6 @@ class Leases:
         held = [one for one, lease in zip(named, leases, strict=True) if one is not None and one.token == lease.token]
         self.extend(held, renewal, sent_at=sent_at)
         self.lose(renewal.lost)
-        self._abandoned.intersection_update(renewal.unknown)
         if no_claims:  # else its answer may be on its way
             for lease in renewal.unknown:
                 if lease.id not in self._held and lease not in self._abandoned:

@@ -172,6 +172,11 @@ class Faulty:
         """Cut the caller off: every call goes wrong until the fault is mended."""
         return self.spoil(*ALL, how=how, times=None)
 
+    def mend(self) -> None:
+        """Mend whatever goes wrong."""
+        for fault in self._faults:
+            fault.mend()
+
     @contextmanager
     def quiet(self) -> Generator[None]:
         """Neither count calls nor spoil them, but for those that hang already."""

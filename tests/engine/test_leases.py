@@ -133,6 +133,26 @@ async def test_trust_is_counted_from_when_a_renewal_was_sent_not_from_its_answer
             fault.mend()
 
 
+async def test_an_attempt_that_was_given_up_stays_lost_where_a_renewal_that_names_it_arrives_late(
+    faulty: Faulty, store: Storage
+) -> None:
+    steps = Steps()
+    flow = line(steps.work, timeout=None)
+    async with Engine(faulty, workflows=[flow], lease=10) as engine, engine.worker():
+        handle = await engine.start(flow, 0)
+        await steps.began.until_count(1)
+        await anyio.sleep(4)  # one renewal, sent at 2.5
+        fault = faulty.cut()
+        await steps.stopped.until_count(1)
+        steps.seconds = 1
+        await anyio.sleep(12 - anyio.current_time())
+        fault.mend()  # now the renewal arrives that was sent at 10.6, when the lease was still held
+        assert await handle.result(60) == 2
+    kept = await kinds(store, handle.id)
+    assert kept[:5] == ["created 0", "claimed 1", "claimed 2", "released 1", "claimed 2"], kept
+    assert steps.began.entries[1] >= 22
+
+
 async def test_renewals_keep_a_step_of_an_hour_while_others_look(store: Storage) -> None:
     steps = Steps(3600)
     flow = line(steps.work, timeout=None)
