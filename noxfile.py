@@ -73,6 +73,7 @@ ONCE: Final = (
     "engine/test_blocked_processes.py",
     "engine/test_latencies.py",
     "faults",
+    "scenarios",
     "storage/test_storages_agree.py",
     "storage/test_postgres_plans.py",
     "storage/test_postgres_partitioned.py",
