@@ -12,7 +12,7 @@ import math
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -29,6 +29,7 @@ from stepwell._interrupts import exposed
 from stepwell._leases import Ending
 from stepwell._own_context import call_in_own_context
 from stepwell._program import Failures, Outputs
+from stepwell._raised import holds, is_caught
 from stepwell._transition import Asked, Chose, Ended, HandedBack, Raised, Returned, Signalled
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ class Calls:
         return Raised(
             msgspec.json.encode(failure).decode(),
             _catch_label(self._workflow, step.name, error),
-            is_final or isinstance(error, tuple(step.retry.give_up_on)),
+            is_final or any(is_caught(error, kind) for kind in step.retry.give_up_on),
         )
 
 
@@ -268,7 +269,7 @@ def _catch_label(workflow: Any, step: str, error: BaseException) -> str | None:
     """Return the label of the first catch of *step* that takes this error."""
     catches: tuple[tuple[type[BaseException], str], ...] = workflow.catches.get(step, ())
     for caught, label in catches:
-        if isinstance(error, caught):
+        if is_caught(error, caught):
             return label
     return None
 
@@ -284,10 +285,7 @@ def _is_ours_to_end(held: Held) -> bool:
 
 def _stops_the_worker(error: BaseException) -> bool:
     """Ctrl-C is nobody's failure, also where a task group of the handler's has wrapped it."""
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return group.subgroup(KeyboardInterrupt) is not None
-    return isinstance(error, KeyboardInterrupt)
+    return holds(error, KeyboardInterrupt)
 
 
 def child_outcome(row: Row) -> str:

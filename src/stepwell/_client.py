@@ -34,6 +34,7 @@ from stepwell._failure import Failure, describe, failure_of, type_name
 from stepwell._model import NOW, Deposit, Kind, Signal, Status
 from stepwell._model import Query as RowQuery
 from stepwell._program import Failures, Outputs
+from stepwell._raised import is_a
 from stepwell._transition import (
     Accepted,
     Cancelled,
@@ -198,7 +199,7 @@ class Client:
             except (KeyboardInterrupt, UnknownRoute):
                 raise
             except BaseException as error:  # user code: whatever it raises is told to the sender
-                if isinstance(error, get_cancelled_exc_class()) and anyio.current_effective_deadline() == -math.inf:
+                if is_a(error, get_cancelled_exc_class()) and anyio.current_effective_deadline() == -math.inf:
                     raise
                 if not limit.cancel_called:
                     raise SignalRejected(row.id, step.name, failure_of(error).summary) from error

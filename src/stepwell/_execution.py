@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from stepwell._checks import InvalidArgument
-from stepwell._failure import Failure
+from stepwell._failure import Failure, describe
 from stepwell._history import History, StepHistory
 from stepwell._model import Entry, Row, Status, Stored
 from stepwell._model import Page as RowPage
@@ -33,6 +33,7 @@ __all__ = [
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_STATUSES: Final = frozenset(map(str, Status))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ class Query:
     def to_rows(self) -> RowQuery:
         """Return it as a storage takes it. Raises InvalidArgument for what can't be asked."""
         if type(self.limit) is not int or not 1 <= self.limit <= 1000:
-            raise InvalidArgument(f"limit must be a whole number from 1 to 1000, not {self.limit!r}")
+            raise InvalidArgument(f"limit must be a whole number from 1 to 1000, not {describe(self.limit)}")
         return RowQuery(
             workflow=self.workflow,
             version=self.version,
@@ -250,7 +251,7 @@ def to_datetime(microseconds: int) -> datetime:
 def to_microseconds(moment: datetime, what: str) -> int:
     """Return an aware datetime as a storage's time. Raises InvalidArgument for one without a time zone."""
     if not _is_aware(moment):
-        raise InvalidArgument(f"{what} must be a datetime with a time zone, not {moment!r}")
+        raise InvalidArgument(f"{what} must be a datetime with a time zone, not {describe(moment)}")
     return (moment - _EPOCH) // _MICROSECOND
 
 
@@ -277,11 +278,14 @@ def _step(execution: str, step: StepHistory) -> StepState:
 def _statuses(given: Status | str | Sequence[Status | str] | None) -> tuple[Status, ...]:
     if given is None:
         return ()
-    names = [given] if isinstance(given, str) else list(given)
-    try:
-        return tuple(Status(name) for name in names)
-    except ValueError as error:
-        raise InvalidArgument(f"{error}; a status is one of {', '.join(Status)}") from None
+    if isinstance(given, str):
+        given = [given]
+    elif not isinstance(given, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
+        raise InvalidArgument(f"status must be a status or a list of them, not {describe(given)}")
+    unknown = [name for name in given if not isinstance(name, str) or name not in _STATUSES]
+    if unknown:
+        raise InvalidArgument(f"{describe(unknown[0])} is no status; a status is one of {', '.join(Status)}")
+    return tuple(map(Status, given))
 
 
 def _cursor(row: Row) -> str:
@@ -292,4 +296,4 @@ def _read_cursor(text: str) -> tuple[int, str]:
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(text), type=tuple[int, str])
     except (ValueError, binascii.Error, msgspec.DecodeError):
-        raise InvalidArgument(f"after must be the `next` of an earlier page, not {text[:60]!r}") from None
+        raise InvalidArgument(f"after must be the `next` of an earlier page, not {describe(text)}") from None

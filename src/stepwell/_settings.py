@@ -58,7 +58,7 @@ class Settings:
         if timeout == 0:
             raise InvalidArgument("default_timeout must be above 0 seconds, or None for no limit")
         if type(max_crashes) is not int or max_crashes < 0:
-            raise InvalidArgument(f"max_crashes must be a whole number from 0, not {max_crashes!r}")
+            raise InvalidArgument(f"max_crashes must be a whole number from 0, not {describe(max_crashes)}")
         if not isinstance(limits, Limits):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
             raise InvalidArgument(f"limits must be Limits(...), not {describe(limits)}")
         checked = "engine" if name is None else check_name(name, "the engine's name")
@@ -78,7 +78,7 @@ def due_moment(delay: Seconds | None, at: datetime | None) -> Moment:
 def positive(value: int, what: str) -> int:
     """Return a whole number above 0. Raises InvalidArgument for anything else."""
     if type(value) is not int or value < 1:
-        raise InvalidArgument(f"{what} must be a whole number above 0, not {value!r}")
+        raise InvalidArgument(f"{what} must be a whole number above 0, not {describe(value)}")
     return value
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from stepwell._definition._making import NAME_RULE, is_name
-from stepwell._definition._steps import RESERVED, TIMEOUT, Edges, Step, is_step
+from stepwell._definition._steps import RESERVED, TIMEOUT, Edges, Step, is_step, shown
 from stepwell._definition._types import Unresolved, declared_routes, returned
 from stepwell._errors import Problem, quoted
 from stepwell._graph import StepKind, cycles, reached, reversed_edges
@@ -107,7 +107,7 @@ def _listed(edges: object, table: Table) -> list[Edges[Any, Any, Any]]:
             found.append(item)
             continue
         hint = "; a terminal step has no edges" if is_step(item) and item.is_terminal else ""
-        table.tell("bad-edge", None, f"edges= takes what .then(…) and .to(…) return, not {quoted(item)}{hint}")
+        table.tell("bad-edge", None, f"edges= takes what .then(…) and .to(…) return, not {shown(item)}{hint}")
         table.incomplete.add(None)
     return found
 

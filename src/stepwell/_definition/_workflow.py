@@ -11,7 +11,7 @@ import msgspec
 
 from stepwell._definition._binding import bound
 from stepwell._definition._checks import check_graph, check_header, check_routes, check_steps, tabulate
-from stepwell._definition._steps import DEFAULT, Activity, Decision, Edges, Step, Subworkflow, is_step
+from stepwell._definition._steps import DEFAULT, Activity, Decision, Edges, Step, Subworkflow, is_step, shown
 from stepwell._definition._types import Unresolved, WorkflowTypes, rendered
 from stepwell._errors import DefinitionError, Problem, quoted
 from stepwell._graph import Graph, GraphEdge, GraphNode, reached
@@ -215,7 +215,7 @@ def _check_children(table: Table) -> Iterator[Problem]:
         if isinstance(step, Subworkflow):
             child: Any = step.child
             if not isinstance(child, Workflow):
-                yield Problem("bad-child", step.name, f"@subworkflow takes a Workflow, not {quoted(child)}")
+                yield Problem("bad-child", step.name, f"@subworkflow takes a Workflow, not {shown(child)}")
 
 
 def _node(step: Step[Any, Any]) -> GraphNode:

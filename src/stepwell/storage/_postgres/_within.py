@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import asyncpg
 from anyio import CancelScope
 
 from stepwell._checks import InvalidArgument
+from stepwell._raised import holds, is_a
 from stepwell.storage._postgres._commit import Raced, commit_changes, decide_and_write, is_one_change
 from stepwell.storage._postgres._errors import DRIVER
 from stepwell.storage._postgres._plan import ids_of
@@ -199,11 +200,9 @@ class PostgresStepTransaction:
         """Tell whether it is gone through no fault of the step's, which has raised *error*."""
         if self._is_cut:
             return True
-        if isinstance(error, StorageError):  # of a start within the step's transaction, say
+        if error is not None and is_a(error, StorageError):  # of a start within the step's transaction, say
             error = error.__cause__
-        if isinstance(error, BaseExceptionGroup):
-            return cast("BaseExceptionGroup[BaseException]", error).subgroup(_GONE) is not None
-        return isinstance(error, _GONE)
+        return error is not None and holds(error, _GONE)
 
     def _cut_off(self) -> None:
         with suppress(asyncpg.InterfaceError):  # the pool may have taken it back already
