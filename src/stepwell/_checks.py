@@ -26,6 +26,8 @@ _ID_BYTES: Final = 255
 _VALUE_BYTES: Final = 1024
 _REASON_LENGTH: Final = 1024
 _KEYS: Final = 64
+_GIVEN: Final = 32
+"""how many tags may be given for each one that is allowed: beyond, whoever repeats them does so without end"""
 _INTEGERS: Final = range(-(2**63), 2**63)
 
 
@@ -56,7 +58,7 @@ def check_tags(tags: object, limits: Limits) -> tuple[str, ...]:
     kept: dict[str, None] = {}
     for index, tag in enumerate(cast("Iterable[object]", tags)):
         kept[_printable(tag, f"tags[{index}]", _ID_BYTES)] = None
-        if len(kept) > limits.tags:
+        if len(kept) > limits.tags or index >= _GIVEN * limits.tags:
             raise InvalidArgument(f"an execution may have {limits.tags} tags; there are more, from {describe(tag)} on")
     return tuple(kept)
 

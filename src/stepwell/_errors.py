@@ -274,6 +274,17 @@ class StepCrashed(StepwellError):
         super().__init__(f"the worker disappeared {lost} times while running step {quoted(step)} of {quoted(workflow)}")
 
 
+class ExecutionUnreadable(StepwellError):
+    """The error of an execution of which something stored can't be read, so that no step of it can be run."""
+
+    def __init__(self, id: str, why: str) -> None:
+        super().__init__(
+            f"what is stored of execution {quoted(id)} can't be read: {shorten(why, 200)}; "
+            "once that is mended, resume it"
+        )
+        self.id = id
+
+
 class VisitsExceeded(StepwellError):
     """The error of an arrival beyond a step's `max_visits`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -13,8 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from stepwell._checks import InvalidArgument
-from stepwell._failure import Failure, describe
-from stepwell._history import History, StepHistory
+from stepwell._codec import PayloadError
+from stepwell._failure import Failure, describe, failure_of
+from stepwell._history import History, StepHistory, folded
 from stepwell._model import Entry, Row, Status, Stored
 from stepwell._model import Page as RowPage
 from stepwell._model import Query as RowQuery
@@ -33,6 +34,7 @@ __all__ = [
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_UNREADABLE: Final = (LookupError, RecursionError, ValueError, msgspec.MsgspecError)
 _STATUSES: Final = frozenset(map(str, Status))
 
 
@@ -70,7 +72,10 @@ class Execution:
     """the outputs that are objects, merged shallowly in the order in which the steps succeeded"""
     output: Any
     error: Any
-    """a Failure; where a `fail` step ended it, what that step returned"""
+    """a Failure; where a `fail` step ended it, what that step returned
+
+    Of input, outputs and error, what is stored and can't be read any more is a Failure, too, with the code `payload`.
+    """
     failed_step: str | None
     tags: tuple[str, ...]
     metadata: Mapping[str, Any]
@@ -88,10 +93,10 @@ class Execution:
 
     @classmethod
     def of(cls, stored: Stored) -> Execution:
-        """Fold what the storage holds."""
-        history = History.of(stored.journal)
+        """Fold what the storage holds. Raises ExecutionUnreadable."""
+        history = folded(stored)
         steps = {name: _step(stored.row.id, step) for name, step in history.steps.items()}
-        return cls._of_row(stored.row, merged_data(history), steps)
+        return cls._of_row(stored.row, _merged(history, _skip), steps)
 
     @classmethod
     def of_row(cls, row: Row) -> Execution:
@@ -107,9 +112,9 @@ class Execution:
             version=row.version,
             status=row.status,
             current_step=row.step,
-            input=msgspec.json.decode(row.input),
+            input=_plain(row.input, "the input"),
             data=data,
-            output=None if row.output is None else msgspec.json.decode(row.output),
+            output=_plain(row.output, "the output"),
             error=error,
             failed_step=step,
             tags=row.tags,
@@ -156,7 +161,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True):
             worker=entry.worker,
             route=entry.route,
             reference=entry.ref,
-            value=None if entry.payload is None else msgspec.json.decode(entry.payload),
+            value=_plain(entry.payload, f"the payload of entry {entry.seq}"),
         )
 
 
@@ -217,12 +222,30 @@ class Page:
 
 
 def merged_data(history: History) -> dict[str, Any]:
-    """Return the outputs that are objects, merged shallowly in the order in which the steps last succeeded."""
+    """Return the outputs that are objects, merged shallowly in the order in which the steps last succeeded.
+
+    Raises PayloadError where one of them can't be read any more.
+    """
+    return _merged(history, _refuse)
+
+
+def _merged(history: History, on_fault: Callable[[str, Exception], None]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for step in history.succeeded():
         if step.output is not None and step.output.startswith("{"):
-            data.update(msgspec.json.decode(step.output))
+            try:
+                data.update(msgspec.json.decode(step.output))
+            except _UNREADABLE as error:
+                on_fault(f"the stored output of step {step.name!r}", error)
     return data
+
+
+def _skip(_what: str, _error: Exception) -> None:
+    """Leave it out; the step's own output says that it can't be read."""
+
+
+def _refuse(what: str, error: Exception) -> None:
+    raise PayloadError(what, "$", str(error)) from error
 
 
 def idempotency_key(execution: str, step: str, visit: int) -> str:
@@ -234,10 +257,13 @@ def read_error(text: str | None) -> tuple[Any, str | None]:
     """Return a row's error, a Failure or what a `fail` step returned, and the step it is from."""
     if text is None:
         return None, None
-    error: dict[str, Any] = msgspec.json.decode(text)
-    if "failure" in error:
-        return msgspec.convert(error["failure"], Failure), error["step"]
-    return error["value"], error["step"]
+    try:
+        error: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+        if "failure" in error:
+            return msgspec.convert(error["failure"], Failure), error["step"]
+        return error["value"], error["step"]
+    except _UNREADABLE as fault:
+        return _unread(fault, "the error"), None
 
 
 def to_datetime(microseconds: int) -> datetime:
@@ -265,14 +291,33 @@ def _step(execution: str, step: StepHistory) -> StepState:
         status=step.status,
         attempts=step.attempts,
         visits=step.visits,
-        output=None if step.output is None else msgspec.json.decode(step.output),
-        error=None if step.error is None else msgspec.json.decode(step.error, type=Failure),
+        output=_plain(step.output, f"the output of step {step.name!r}"),
+        error=_failure(step.error, f"the failure of step {step.name!r}"),
         started_at=None if step.started_at is None else to_datetime(step.started_at),
         ended_at=None if step.ended_at is None else to_datetime(step.ended_at),
         route=step.route,
         idempotency_key=idempotency_key(execution, step.name, step.visits),
         child=step.child,
     )
+
+
+def _plain(text: str | None, what: str) -> Any:
+    """Return stored text as plain JSON; where it can't be read, a Failure that says why in its place."""
+    try:
+        return None if text is None else msgspec.json.decode(text)
+    except _UNREADABLE as error:
+        return _unread(error, what)
+
+
+def _failure(text: str | None, what: str) -> Failure | None:
+    try:
+        return None if text is None else msgspec.json.decode(text, type=Failure)
+    except _UNREADABLE as error:
+        return _unread(error, what)
+
+
+def _unread(error: Exception, what: str) -> Failure:
+    return failure_of(PayloadError(what, "$", f"what is stored can't be read: {error}"), code="payload")
 
 
 def _statuses(given: Status | str | Sequence[Status | str] | None) -> tuple[Status, ...]:
@@ -282,7 +327,8 @@ def _statuses(given: Status | str | Sequence[Status | str] | None) -> tuple[Stat
         given = [given]
     elif not isinstance(given, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
         raise InvalidArgument(f"status must be a status or a list of them, not {describe(given)}")
-    unknown = [name for name in given if not isinstance(name, str) or name not in _STATUSES]
+    names: Sequence[object] = given
+    unknown = [name for name in names if not isinstance(name, str) or name not in _STATUSES]
     if unknown:
         raise InvalidArgument(f"{describe(unknown[0])} is no status; a status is one of {', '.join(Status)}")
     return tuple(map(Status, given))

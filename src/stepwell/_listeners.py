@@ -159,7 +159,7 @@ class Listeners:
             if is_a(error, get_cancelled_exc_class()) and anyio.current_effective_deadline() == -math.inf:
                 raise
             told = failure_of(error)  # bounded, and without passwords, whatever it is
-            logger.error("stepwell: a listener for %s raised %s\n%s", event.kind, told.summary, told.traceback)  # noqa: TRY400
+            logger.error("stepwell: a listener for %s raised %s\n%s", event.kind, told.summary, told.traceback)
 
 
 async def _itself(result: Awaitable[Any]) -> Any:

@@ -27,6 +27,7 @@ from stepwell.storage._postgres._plan import ids_of
 from stepwell.storage._postgres._rows import stored
 from stepwell.storage._protocol import StorageError
 from stepwell.storage._transactions import TransactionLost, TransactionRefused
+from stepwell.storage._unreadable import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -325,7 +326,7 @@ async def step_transaction(
 
 async def _load(connection: Connection, sql: Statements, now: int | None, id: str) -> Stored | None:
     record: Any = await connection.fetchrow(sql.load, now, id)
-    return None if record is None else stored(record)
+    return None if record is None else readable(stored(record))
 
 
 async def _let_go(connection: Connection, sql: Statements, id: str) -> None:
