@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Final, cast
 
 from stepwell._failure import describe, escaped, shorten, type_name
@@ -15,6 +16,7 @@ from stepwell._limits import InvalidArgument, Limits
 __all__ = [
     "InvalidArgument",
     "check_execution_id",
+    "check_filter",
     "check_metadata",
     "check_name",
     "check_reason",
@@ -78,6 +80,17 @@ def check_metadata(metadata: object) -> dict[str, str | int | bool]:
         if len(checked) > _KEYS:
             raise InvalidArgument(f"metadata may have {_KEYS} keys; there are more: put the rest into the input")
     return checked
+
+
+def check_filter(value: object, what: str) -> str | None:
+    """Return a text that is searched for, or None for none; one that nothing can have is refused, not searched for."""
+    if value is None:
+        return None
+    if type(value) is not str and not isinstance(value, StrEnum):
+        raise InvalidArgument(f"{what} must be text, not {type_name(value)}: {describe(value)}")
+    if not value.isprintable():
+        raise InvalidArgument(f"{what} may hold printable characters only: {describe(value)}")
+    return str(value)
 
 
 def check_reason(value: object) -> str:

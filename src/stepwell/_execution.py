@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from stepwell._checks import InvalidArgument
+from stepwell._checks import InvalidArgument, check_filter, check_metadata
 from stepwell._codec import PayloadError
 from stepwell._failure import Failure, describe, failure_of
 from stepwell._history import History, StepHistory, folded
@@ -190,13 +190,13 @@ class Query:
         if type(self.limit) is not int or not 1 <= self.limit <= 1000:
             raise InvalidArgument(f"limit must be a whole number from 1 to 1000, not {describe(self.limit)}")
         return RowQuery(
-            workflow=self.workflow,
-            version=self.version,
+            workflow=check_filter(self.workflow, "workflow"),
+            version=check_filter(self.version, "version"),
             status=_statuses(self.status),
-            tag=self.tag,
-            metadata=dict(self.metadata or {}),
-            parent=self.parent,
-            id_prefix=self.id_prefix or None,
+            tag=check_filter(self.tag, "tag"),
+            metadata={} if self.metadata is None else check_metadata(self.metadata),
+            parent=check_filter(self.parent, "parent"),
+            id_prefix=check_filter(self.id_prefix, "id_prefix") or None,
             created_after=None if self.created_after is None else to_microseconds(self.created_after, "created_after"),
             created_before=(
                 None if self.created_before is None else to_microseconds(self.created_before, "created_before")
@@ -340,6 +340,9 @@ def _cursor(row: Row) -> str:
 
 def _read_cursor(text: str) -> tuple[int, str]:
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(text), type=tuple[int, str])
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        raise InvalidArgument(f"after must be the `next` of an earlier page, not {describe(text)}") from None
+        created_at, id = msgspec.json.decode(base64.urlsafe_b64decode(text), type=tuple[int, str])
+    except (TypeError, ValueError, binascii.Error, msgspec.DecodeError):
+        created_at, id = 0, "\0"
+    if not (id.isprintable() and -(2**63) <= created_at < 2**63):
+        raise InvalidArgument(f"after must be the `next` of an earlier page, not {describe(text)}")
+    return created_at, id

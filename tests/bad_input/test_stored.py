@@ -121,7 +121,7 @@ async def test_what_is_damaged_fails_alone_with_its_id_and_the_reason(
 ) -> None:
     statement, code, told = DAMAGES[name]
     if storage_kind == "postgres" and name in ONLY_IN_SQLITE:
-        with pytest.raises(Exception, match="invalid input syntax for type json|stack depth limit"):
+        with pytest.raises(Exception, match=r"invalid input syntax for type json|stack depth limit"):
             damage(storage_kind, storage_address, statement)
         return
     async with storage_factory() as storage:
