@@ -328,10 +328,14 @@ def _statuses(given: Status | str | Sequence[Status | str] | None) -> tuple[Stat
     elif not isinstance(given, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
         raise InvalidArgument(f"status must be a status or a list of them, not {describe(given)}")
     names: Sequence[object] = given
-    unknown = [name for name in names if not isinstance(name, str) or name not in _STATUSES]
+    unknown = [name for name in names if not _is_status(name)]
     if unknown:
         raise InvalidArgument(f"{describe(unknown[0])} is no status; a status is one of {', '.join(Status)}")
     return tuple(map(Status, given))
+
+
+def _is_status(name: object) -> bool:
+    return isinstance(name, str) and name in _STATUSES
 
 
 def _cursor(row: Row) -> str:

@@ -58,9 +58,8 @@ class Settings:
         timeout = None if default_timeout is None else _above_zero(default_timeout, "default_timeout", problems)
         if type(max_crashes) is not int or max_crashes < 0:
             problems.append(f"max_crashes must be a whole number from 0, not {describe(max_crashes)}")
-        given: object = limits  # callers without a type checker give anything
-        if not isinstance(given, Limits):
-            problems.append(f"limits must be Limits(...), not {describe(given)}")
+        if not _is_limits(limits):
+            problems.append(f"limits must be Limits(...), not {describe(limits)}")
         checked = "engine" if name is None else name
         try:
             check_name(checked, "the engine's name")
@@ -69,6 +68,10 @@ class Settings:
         if problems:
             raise InvalidArgument("; ".join(problems))
         return cls(Timing(length, every, margin), timeout, max_crashes, limits, checked)
+
+
+def _is_limits(value: object) -> bool:
+    return isinstance(value, Limits)
 
 
 def _above_zero(value: Seconds, what: str, problems: list[str]) -> float | None:

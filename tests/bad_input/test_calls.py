@@ -227,7 +227,7 @@ async def test_a_question_that_can_not_be_asked_is_refused_in_the_same_words_by_
 def test_a_question_has_no_other_fields_and_no_order_of_its_own() -> None:
     for option in ("order_by", "sort", "where", "offset", "priority"):
         with pytest.raises(TypeError, match=option):
-            Query(**{option: "1; DROP TABLE executions"})
+            _loose(Query)(**{option: "1; DROP TABLE executions"})
 
 
 async def test_a_cursor_of_another_question_gives_a_page_and_no_error(store: Storage) -> None:
@@ -274,6 +274,8 @@ def test_all_that_is_wrong_with_an_engine_is_told_at_once() -> None:
 
 # -- secrets -----------------------------------------------------------------------------------------------------------
 
+anything = Workflow[Any, int]("anything", version="1", start=gate, edges=[gate.to({"go": done})])
+
 Call = Callable[[Engine], Awaitable[Any]]
 
 LEAKY: dict[str, Call] = {
@@ -299,8 +301,6 @@ LEAKY: dict[str, Call] = {
     "run": lambda engine: engine.run_due(_loose(DSN)),
 }
 
-anything = Workflow[Any, int]("anything", version="1", start=gate, edges=[gate.to({"go": done})])
-
 
 @pytest.mark.parametrize("name", LEAKY)
 @pytest.mark.parametrize("storage_kind", ["memory"])
@@ -323,7 +323,7 @@ async def test_no_message_shows_the_password_of_what_it_is_about(
         lambda: Engine(name=DSN),
         lambda: Engine(workflows=_loose([DSN])),
         lambda: Engine(lease=_loose(DSN)),
-        lambda: MemoryStorage(_loose(DSN)),
+        lambda: _loose(MemoryStorage)(DSN),
         lambda: SQLiteStorage(DSN),
         lambda: SQLiteStorage(f"postgres:/ada:{SECRET}@db/flows"),
         lambda: Workflow(DSN, version=DSN, start=_loose(DSN), edges=_loose([DSN])),

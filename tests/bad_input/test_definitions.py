@@ -66,13 +66,13 @@ async def test_workflows_within_workflows_come_to_their_end(storage: Storage) ->
 
 def test_a_workflow_can_not_be_its_own_child() -> None:
     later: list[Workflow[int, int]] = []
-    step: Any = subworkflow(later)(nothing.function)  # type: ignore[arg-type, var-annotated]
+    step: Any = subworkflow(later)(nothing.function)  # type: ignore[arg-type]
     with pytest.raises(DefinitionError, match=r"\[bad-child\].*takes a Workflow, not \[\]"):
         Workflow("w", version="1", start=step, edges=[step.to(succeeded=done, failed=refused, cancelled=refused)])
 
 
 def test_a_child_that_is_a_step_is_shown_by_its_name() -> None:
-    step: Any = subworkflow(nothing)(nothing.function)  # type: ignore[arg-type, var-annotated]
+    step: Any = subworkflow(nothing)(nothing.function)  # type: ignore[arg-type]
     with pytest.raises(DefinitionError, match=r"takes a Workflow, not <activity nothing>"):
         Workflow("w", version="1", start=step, edges=[step.to(succeeded=done, failed=refused, cancelled=refused)])
 

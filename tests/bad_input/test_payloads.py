@@ -44,9 +44,10 @@ class Hostile:
 
 
 class Liar:
-    @property
-    def __class__(self) -> Any:
+    def _asked(self) -> Any:
         raise SystemExit("asked for its class")
+
+    __class__: Any = property(_asked)
 
 
 class OddDict(dict[str, int]):
@@ -206,7 +207,12 @@ async def count(ctx: Any) -> None:
     return None
 
 
-ordering = Workflow[list[Line], int]("ordering", version="1", start=count, edges=[count.then(done)])
+@succeed
+def counted(ctx: Any) -> int:
+    return len(ctx.input)
+
+
+ordering = Workflow[list[Line], int]("ordering", version="1", start=count, edges=[count.then(counted)])
 
 
 async def test_a_bad_input_or_signal_is_told_with_its_path_and_leaves_nothing(store: Storage) -> None:

@@ -124,7 +124,10 @@ async def test_what_a_thread_raises_or_returns_is_not_looked_into_on_its_way(sto
 
         flows[str(number)] = single(work, name=f"t{number}")
 
-    flows["sly"] = single(lambda ctx: tricks.Sly(), name="sly")
+    def sly(ctx: Any) -> tricks.Sly:
+        return tricks.Sly()
+
+    flows["sly"] = single(sly, name="sly")
     endings = await endings_of(store, flows)
     for name, ending in endings.items():
         assert ending.failure is not None, name

@@ -20,10 +20,11 @@ from stepwell import (
     StorageError,
     Workflow,
     activity,
+    succeed,
     wait,
 )
 from stepwell.storage import Storage
-from tests.engine.small import done, healthy
+from tests.engine.small import healthy
 from tests.support.storages import StorageFactory, StorageKind
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +46,12 @@ def gate(ctx: Any, signal: dict[str, float]) -> Literal["go"]:
 @activity
 async def take(ctx: Any) -> Any:
     return [ctx.output(give), ctx.output(gate), dict(ctx.data)]
+
+
+@succeed
+def done(ctx: Any) -> dict[str, float]:
+    given: dict[str, float] = ctx.input
+    return given
 
 
 flow = Workflow[dict[str, float], dict[str, float]](
@@ -131,7 +138,11 @@ async def test_what_is_damaged_fails_alone_with_its_id_and_the_reason(
             good = [await engine.start(healthy, number) for number in range(3)]
             with pytest.MonkeyPatch.context() as patch:
                 failures: list[str] = []
-                patch.setattr("stepwell._calls.logger.error", lambda text, *values: failures.append(text % values))
+
+                def tell(text: str, *values: object) -> None:
+                    failures.append(text % values)
+
+                patch.setattr("stepwell._calls.logger.error", tell)
                 async with engine.worker():
                     for number, execution in enumerate(good):
                         assert await execution.result(60) == number
