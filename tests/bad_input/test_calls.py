@@ -214,14 +214,12 @@ async def test_a_filter_is_taken_literally(store: Storage) -> None:
             assert (await engine.find(Query(id_prefix=f"a{text}z"))).executions == ()
 
 
-@pytest.mark.parametrize(("options", "told"), BAD_QUERIES, ids=[f"{case[0]!r:.50}" for case in BAD_QUERIES])
-async def test_a_question_that_can_not_be_asked_is_refused_in_the_same_words_by_all(
-    storage: Storage, options: dict[str, Any], told: str
-) -> None:
+async def test_a_question_that_can_not_be_asked_is_refused_in_the_same_words_by_all(storage: Storage) -> None:
     async with Engine(storage, workflows=[healthy]) as engine:
-        with pytest.raises(InvalidArgument, match=told) as caught:
-            await engine.find(Query(**options))
-        assert len(str(caught.value)) < 300
+        for options, told in BAD_QUERIES:
+            with pytest.raises(InvalidArgument, match=told) as caught:
+                await engine.find(Query(**options))
+            assert len(str(caught.value)) < 300, options
 
 
 def test_a_question_has_no_other_fields_and_no_order_of_its_own() -> None:
