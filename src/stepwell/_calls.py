@@ -12,7 +12,7 @@ import math
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -22,25 +22,26 @@ from anyio import CancelScope, get_cancelled_exc_class
 from stepwell._codec import PayloadError
 from stepwell._context import Context
 from stepwell._definition import StepKind, route_label
-from stepwell._errors import ScopeLeftOpen, SpuriousCancellation, StepTimedOut, UnknownRoute
+from stepwell._errors import ExecutionUnreadable, ScopeLeftOpen, SpuriousCancellation, StepTimedOut, UnknownRoute
 from stepwell._execution import merged_data
 from stepwell._failure import failure_of
 from stepwell._interrupts import exposed
 from stepwell._leases import Ending
 from stepwell._own_context import call_in_own_context
 from stepwell._program import Failures, Outputs
-from stepwell._transition import Asked, Chose, Ended, HandedBack, Raised, Returned, Signalled
+from stepwell._raised import holds, is_caught
+from stepwell._transition import Asked, Chose, Ended, HandedBack, Raised, Returned, Signalled, State
 
 if TYPE_CHECKING:
     from stepwell._leases import Held
     from stepwell._limits import Limits
-    from stepwell._model import Row, Signal
+    from stepwell._model import Row, Signal, Stored
     from stepwell._program import Program
     from stepwell._threads import Threads
-    from stepwell._transition import Event, State
+    from stepwell._transition import Event
     from stepwell.storage._transactions import TransactionLost, TransactionRefused
 
-__all__ = ["Calls", "child_outcome", "route_of"]
+__all__ = ["Calls", "child_outcome", "route_of", "state_of"]
 
 _SLOW_CALL: Final = 0.1
 """seconds of a plain `def` that holds up the loop, beyond which it is warned about"""
@@ -247,7 +248,7 @@ class Calls:
         return Raised(
             msgspec.json.encode(failure).decode(),
             _catch_label(self._workflow, step.name, error),
-            is_final or isinstance(error, tuple(step.retry.give_up_on)),
+            is_final or any(is_caught(error, kind) for kind in step.retry.give_up_on),
         )
 
 
@@ -267,7 +268,7 @@ def _catch_label(workflow: Any, step: str, error: BaseException) -> str | None:
     """Return the label of the first catch of *step* that takes this error."""
     catches: tuple[tuple[type[BaseException], str], ...] = workflow.catches.get(step, ())
     for caught, label in catches:
-        if isinstance(error, caught):
+        if is_caught(error, caught):
             return label
     return None
 
@@ -288,10 +289,19 @@ def _is_ours_to_end(held: Held) -> bool:
 
 def _stops_the_worker(error: BaseException) -> bool:
     """Ctrl-C is nobody's failure, also where a task group of the handler's has wrapped it."""
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return group.subgroup(KeyboardInterrupt) is not None
-    return isinstance(error, KeyboardInterrupt)
+    return holds(error, KeyboardInterrupt)
+
+
+def state_of(stored: Stored) -> tuple[State, Raised | None]:
+    """Fold what was claimed; where it can't be read, return what follows: it fails, and holds up nobody else."""
+    try:
+        if stored.unreadable:
+            raise ExecutionUnreadable(stored.row.id, stored.unreadable)
+        return State.of(stored), None
+    except ExecutionUnreadable as error:
+        failure = failure_of(error, code="unreadable")
+    logger.error("stepwell: it fails, and the others go on: %s", failure.message)
+    return State.unread(stored.row), Raised(msgspec.json.encode(failure).decode(), None, is_final=True)
 
 
 def child_outcome(row: Row) -> str:

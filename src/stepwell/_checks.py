@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Final, cast
 
 from stepwell._failure import describe, escaped, shorten, type_name
@@ -15,6 +16,7 @@ from stepwell._limits import InvalidArgument, Limits
 __all__ = [
     "InvalidArgument",
     "check_execution_id",
+    "check_filter",
     "check_metadata",
     "check_name",
     "check_reason",
@@ -26,6 +28,8 @@ _ID_BYTES: Final = 255
 _VALUE_BYTES: Final = 1024
 _REASON_LENGTH: Final = 1024
 _KEYS: Final = 64
+_GIVEN: Final = 32
+"""how many tags may be given for each one that is allowed: beyond, whoever repeats them does so without end"""
 _INTEGERS: Final = range(-(2**63), 2**63)
 
 
@@ -56,7 +60,7 @@ def check_tags(tags: object, limits: Limits) -> tuple[str, ...]:
     kept: dict[str, None] = {}
     for index, tag in enumerate(cast("Iterable[object]", tags)):
         kept[_printable(tag, f"tags[{index}]", _ID_BYTES)] = None
-        if len(kept) > limits.tags:
+        if len(kept) > limits.tags or index >= _GIVEN * limits.tags:
             raise InvalidArgument(f"an execution may have {limits.tags} tags; there are more, from {describe(tag)} on")
     return tuple(kept)
 
@@ -76,6 +80,17 @@ def check_metadata(metadata: object) -> dict[str, str | int | bool]:
         if len(checked) > _KEYS:
             raise InvalidArgument(f"metadata may have {_KEYS} keys; there are more: put the rest into the input")
     return checked
+
+
+def check_filter(value: object, what: str) -> str | None:
+    """Return a text that is searched for, or None for none; one that nothing can have is refused, not searched for."""
+    if value is None:
+        return None
+    if type(value) is not str and not isinstance(value, StrEnum):
+        raise InvalidArgument(f"{what} must be text, not {type_name(value)}: {describe(value)}")
+    if not value.isprintable():
+        raise InvalidArgument(f"{what} may hold printable characters only: {describe(value)}")
+    return str(value)
 
 
 def check_reason(value: object) -> str:

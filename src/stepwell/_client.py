@@ -30,10 +30,11 @@ from stepwell._errors import (
     UnknownStep,
 )
 from stepwell._execution import JournalEntry, idempotency_key, merged_data, read_error
-from stepwell._failure import Failure, describe, failure_of, type_name
+from stepwell._failure import Failure, describe, escaped, failure_of, redacted, shorten, type_name
 from stepwell._model import NOW, Deposit, Kind, Signal, Status
 from stepwell._model import Query as RowQuery
 from stepwell._program import Failures, Outputs
+from stepwell._raised import is_a
 from stepwell._transition import (
     Accepted,
     Cancelled,
@@ -173,7 +174,7 @@ class Client:
         workflow, row = program.workflow, state.row
         step: Any = workflow.steps[signal.step]
         context = Context(
-            program.input.decode(row.input),
+            program.input.decode(row.input, what=f"the input of execution {row.id!r}"),
             outputs=Outputs(program, state.history),
             data=lambda: merged_data(state.history),
             failures=Failures(state.history),
@@ -198,7 +199,7 @@ class Client:
             except (KeyboardInterrupt, UnknownRoute):
                 raise
             except BaseException as error:  # user code: whatever it raises is told to the sender
-                if isinstance(error, get_cancelled_exc_class()) and anyio.current_effective_deadline() == -math.inf:
+                if is_a(error, get_cancelled_exc_class()) and anyio.current_effective_deadline() == -math.inf:
                     raise
                 if not limit.cancel_called:
                     raise SignalRejected(row.id, step.name, failure_of(error).summary) from error
@@ -357,4 +358,4 @@ def _check_resumable(stored: Stored) -> None:
 
 
 def _shown(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    return shorten(escaped(redacted(text[:2_000])), 80)

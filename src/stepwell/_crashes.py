@@ -11,6 +11,7 @@ from anyio import create_task_group, current_effective_deadline, get_cancelled_e
 
 from stepwell._errors import WorkerCrashed
 from stepwell._failure import failure_of
+from stepwell._raised import holds
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -63,11 +64,7 @@ def _without_cancellation(error: BaseException) -> BaseException | None:
 
 
 def _is_urgent(error: BaseException) -> bool:
-    urgent = (KeyboardInterrupt, SystemExit)
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return group.subgroup(urgent) is not None
-    return isinstance(error, urgent)
+    return holds(error, (KeyboardInterrupt, SystemExit))
 
 
 def _append_context(error: BaseException, context: BaseException) -> None:

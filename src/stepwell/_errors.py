@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from stepwell._failure import describe, shorten
+
 if TYPE_CHECKING:
     from stepwell._failure import Failure
 
@@ -63,12 +65,8 @@ class StepNotRun(StepwellError, LookupError):
 
 
 def quoted(value: object) -> str:
-    """Return a value as it may stand in a message: escaped to ASCII and shortened."""
-    try:
-        text = ascii(value)
-    except Exception as error:  # a foreign __repr__ must not hide the problem that is being told
-        text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
-    return text if len(text) <= _NAME_LENGTH else f"{text[: _NAME_LENGTH - 1]}…"
+    """Return a value as `describe` does, escaped to ASCII: a name may hold letters that look like others."""
+    return shorten(describe(value, _NAME_LENGTH).encode("ascii", "backslashreplace").decode(), _NAME_LENGTH)
 
 
 # -- what a client is told ---------------------------------------------------------------------------------------------
@@ -274,6 +272,17 @@ class StepCrashed(StepwellError):
 
     def __init__(self, workflow: str, step: str, lost: int) -> None:
         super().__init__(f"the worker disappeared {lost} times while running step {quoted(step)} of {quoted(workflow)}")
+
+
+class ExecutionUnreadable(StepwellError):
+    """The error of an execution of which something stored can't be read, so that no step of it can be run."""
+
+    def __init__(self, id: str, why: str) -> None:
+        super().__init__(
+            f"what is stored of execution {quoted(id)} can't be read: {shorten(why, 200)}; "
+            "once that is mended, resume it"
+        )
+        self.id = id
 
 
 class VisitsExceeded(StepwellError):

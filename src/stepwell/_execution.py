@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -12,9 +12,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from stepwell._checks import InvalidArgument
-from stepwell._failure import Failure
-from stepwell._history import History, StepHistory
+from stepwell._checks import InvalidArgument, check_filter, check_metadata
+from stepwell._codec import PayloadError
+from stepwell._failure import Failure, describe, failure_of
+from stepwell._history import History, StepHistory, folded
 from stepwell._model import Entry, Row, Status, Stored
 from stepwell._model import Page as RowPage
 from stepwell._model import Query as RowQuery
@@ -35,6 +36,8 @@ __all__ = [
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_UNREADABLE: Final = (LookupError, RecursionError, ValueError, msgspec.MsgspecError)
+_STATUSES: Final = frozenset(map(str, Status))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,10 @@ class Execution:
     """the outputs that are objects, merged shallowly in the order in which the steps succeeded"""
     output: Any
     error: Any
-    """a Failure; where a `fail` step ended it, what that step returned"""
+    """a Failure; where a `fail` step ended it, what that step returned
+
+    Of input, outputs and error, what is stored and can't be read any more is a Failure, too, with the code `payload`.
+    """
     failed_step: str | None
     tags: tuple[str, ...]
     metadata: Mapping[str, Any]
@@ -89,10 +95,10 @@ class Execution:
 
     @classmethod
     def of(cls, stored: Stored) -> Execution:
-        """Fold what the storage holds."""
-        history = History.of(stored.journal)
+        """Fold what the storage holds. Raises ExecutionUnreadable."""
+        history = folded(stored)
         steps = {name: _step(stored.row.id, step) for name, step in history.steps.items()}
-        return cls._of_row(stored.row, merged_data(history), steps)
+        return cls._of_row(stored.row, _merged(history, _skip), steps)
 
     @classmethod
     def of_row(cls, row: Row) -> Execution:
@@ -108,9 +114,9 @@ class Execution:
             version=row.version,
             status=row.status,
             current_step=row.step,
-            input=msgspec.json.decode(row.input),
+            input=_plain(row.input, "the input"),
             data=data,
-            output=None if row.output is None else msgspec.json.decode(row.output),
+            output=_plain(row.output, "the output"),
             error=error,
             failed_step=step,
             tags=row.tags,
@@ -157,7 +163,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True):
             worker=entry.worker,
             route=entry.route,
             reference=entry.ref,
-            value=None if entry.payload is None else msgspec.json.decode(entry.payload),
+            value=_plain(entry.payload, f"the payload of entry {entry.seq}"),
         )
 
 
@@ -184,15 +190,15 @@ class Query:
     def to_rows(self) -> RowQuery:
         """Return it as a storage takes it. Raises InvalidArgument for what can't be asked."""
         if type(self.limit) is not int or not 1 <= self.limit <= 1000:
-            raise InvalidArgument(f"limit must be a whole number from 1 to 1000, not {self.limit!r}")
+            raise InvalidArgument(f"limit must be a whole number from 1 to 1000, not {describe(self.limit)}")
         return RowQuery(
-            workflow=self.workflow,
-            version=self.version,
+            workflow=check_filter(self.workflow, "workflow"),
+            version=check_filter(self.version, "version"),
             status=_statuses(self.status),
-            tag=self.tag,
-            metadata=dict(self.metadata or {}),
-            parent=self.parent,
-            id_prefix=self.id_prefix or None,
+            tag=check_filter(self.tag, "tag"),
+            metadata={} if self.metadata is None else check_metadata(self.metadata),
+            parent=check_filter(self.parent, "parent"),
+            id_prefix=check_filter(self.id_prefix, "id_prefix") or None,
             created_after=None if self.created_after is None else to_microseconds(self.created_after, "created_after"),
             created_before=(
                 None if self.created_before is None else to_microseconds(self.created_before, "created_before")
@@ -218,12 +224,30 @@ class Page:
 
 
 def merged_data(history: History) -> dict[str, Any]:
-    """Return the outputs that are objects, merged shallowly in the order in which the steps last succeeded."""
+    """Return the outputs that are objects, merged shallowly in the order in which the steps last succeeded.
+
+    Raises PayloadError where one of them can't be read any more.
+    """
+    return _merged(history, _refuse)
+
+
+def _merged(history: History, on_fault: Callable[[str, Exception], None]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for step in history.succeeded():
         if step.output is not None and step.output.startswith("{"):
-            data.update(msgspec.json.decode(step.output))
+            try:
+                data.update(msgspec.json.decode(step.output))
+            except _UNREADABLE as error:
+                on_fault(f"the stored output of step {step.name!r}", error)
     return data
+
+
+def _skip(_what: str, _error: Exception) -> None:
+    """Leave it out; the step's own output says that it can't be read."""
+
+
+def _refuse(what: str, error: Exception) -> None:
+    raise PayloadError(what, "$", str(error)) from error
 
 
 def idempotency_key(execution: str, step: str, visit: int) -> str:
@@ -235,10 +259,13 @@ def read_error(text: str | None) -> tuple[Any, str | None]:
     """Return a row's error, a Failure or what a `fail` step returned, and the step it is from."""
     if text is None:
         return None, None
-    error: dict[str, Any] = msgspec.json.decode(text)
-    if "failure" in error:
-        return msgspec.convert(error["failure"], Failure), error["step"]
-    return error["value"], error["step"]
+    try:
+        error: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+        if "failure" in error:
+            return msgspec.convert(error["failure"], Failure), error["step"]
+        return error["value"], error["step"]
+    except _UNREADABLE as fault:
+        return _unread(fault, "the error"), None
 
 
 def to_datetime(microseconds: int) -> datetime:
@@ -252,7 +279,7 @@ def to_datetime(microseconds: int) -> datetime:
 def to_microseconds(moment: datetime, what: str) -> int:
     """Return an aware datetime as a storage's time. Raises InvalidArgument for one without a time zone."""
     if not _is_aware(moment):
-        raise InvalidArgument(f"{what} must be a datetime with a time zone, not {moment!r}")
+        raise InvalidArgument(f"{what} must be a datetime with a time zone, not {describe(moment)}")
     return (moment - _EPOCH) // _MICROSECOND
 
 
@@ -266,8 +293,8 @@ def _step(execution: str, step: StepHistory) -> StepState:
         status=step.status,
         attempts=step.attempts,
         visits=step.visits,
-        output=None if step.output is None else msgspec.json.decode(step.output),
-        error=None if step.error is None else msgspec.json.decode(step.error, type=Failure),
+        output=_plain(step.output, f"the output of step {step.name!r}"),
+        error=_failure(step.error, f"the failure of step {step.name!r}"),
         started_at=None if step.started_at is None else to_datetime(step.started_at),
         ended_at=None if step.ended_at is None else to_datetime(step.ended_at),
         route=step.route,
@@ -276,14 +303,41 @@ def _step(execution: str, step: StepHistory) -> StepState:
     )
 
 
+def _plain(text: str | None, what: str) -> Any:
+    """Return stored text as plain JSON; where it can't be read, a Failure that says why in its place."""
+    try:
+        return None if text is None else msgspec.json.decode(text)
+    except _UNREADABLE as error:
+        return _unread(error, what)
+
+
+def _failure(text: str | None, what: str) -> Failure | None:
+    try:
+        return None if text is None else msgspec.json.decode(text, type=Failure)
+    except _UNREADABLE as error:
+        return _unread(error, what)
+
+
+def _unread(error: Exception, what: str) -> Failure:
+    return failure_of(PayloadError(what, "$", f"what is stored can't be read: {error}"), code="payload")
+
+
 def _statuses(given: Status | str | Sequence[Status | str] | None) -> tuple[Status, ...]:
     if given is None:
         return ()
-    names = [given] if isinstance(given, str) else list(given)
-    try:
-        return tuple(Status(name) for name in names)
-    except ValueError as error:
-        raise InvalidArgument(f"{error}; a status is one of {', '.join(Status)}") from None
+    if isinstance(given, str):
+        given = [given]
+    elif not isinstance(given, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
+        raise InvalidArgument(f"status must be a status or a list of them, not {describe(given)}")
+    names: Sequence[object] = given
+    unknown = [name for name in names if not _is_status(name)]
+    if unknown:
+        raise InvalidArgument(f"{describe(unknown[0])} is no status; a status is one of {', '.join(Status)}")
+    return tuple(map(Status, given))
+
+
+def _is_status(name: object) -> bool:
+    return isinstance(name, str) and name in _STATUSES
 
 
 def cursor(created_at: int, id: str) -> str:
@@ -294,6 +348,9 @@ def cursor(created_at: int, id: str) -> str:
 def read_cursor(text: str) -> tuple[int, str]:
     """Return the place that a cursor stands for. Raises InvalidArgument for what is none."""
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(text), type=tuple[int, str])
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        raise InvalidArgument(f"after must be the `next` of an earlier page, not {text[:60]!r}") from None
+        created_at, id = msgspec.json.decode(base64.urlsafe_b64decode(text), type=tuple[int, str])
+    except (TypeError, ValueError, binascii.Error, msgspec.DecodeError):
+        created_at, id = 0, "\0"
+    if not (id.isprintable() and -(2**63) <= created_at < 2**63):
+        raise InvalidArgument(f"after must be the `next` of an earlier page, not {describe(text)}")
+    return created_at, id

@@ -16,7 +16,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import PurePath
-from types import FrameType, TracebackType
+from types import FrameType, FunctionType, TracebackType
 from typing import Any, Final, TypeVar, cast, final
 from uuid import UUID
 
@@ -38,7 +38,12 @@ _MEMBERS: Final = 8
 _CHAIN_WALKED: Final = 100_000
 
 _LIBRARY: Final = f"{PurePath(__file__).parent}/"
-_SECRET: Final = re.compile(r"(?<=://)(?:[^\s/?#]{0,512}@|[^\s/?#@:]{0,512}:(?!\d{1,5}(?:[/?#\s]|\Z))\S{0,512}@)")
+_SECRET: Final = re.compile(
+    r"(?<=://)(?:[^\s/?#]{0,512}@|[^\s/?#@:]{0,512}:(?!\d{1,5}(?:[/?#\s]|\Z))\S{0,512}@)"
+    r"|(?i:(?<![a-z])(?P<name>(?:ssl|pg)?(?:password|passwd|pwd)=(?!=)))"
+    r"""(?:'(?:[^'\\]|\\.){0,512}'?|"(?:[^"\\]|\\.){0,512}"?|[^\s&;,'")]{1,512})"""
+)
+"""The user information of a URL; and what follows `password=`, as in a DSN of pairs or in the query of a URL."""
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -83,7 +88,7 @@ def failure_of(error: BaseException, *, code: str = "error", limit: int = _ERROR
 def describe(value: object, limit: int = 60) -> str:
     """Return *value* as it may stand in a message: one escaped line of at most *limit* characters; never raises.
 
-    Runs no code of the value's own class: what is not plain data is shown as its type.
+    Runs no code of the value's own class: what is not plain data is shown as its type. Shows no secrets in DSNs.
     """
     try:
         return shorten(escaped(_sketch(value, 2, limit)), limit)
@@ -103,6 +108,15 @@ def escaped(text: str, keep: str = "") -> str:
     return "".join(
         char if char in keep or char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def redacted(text: str) -> str:
+    """Return *text* without the secrets of the DSNs in it."""
+    return _SECRET.sub(_without_secret, text)
+
+
+def _without_secret(found: re.Match[str]) -> str:
+    return "***@" if found["name"] is None else f"{found['name']}***"
 
 
 def type_name(value: object) -> str:
@@ -277,7 +291,7 @@ def _clean(text: str, limit: int) -> str:
 
 
 def _presentable(text: str) -> str:
-    return escaped(_SECRET.sub("***@", text), "\n\t")
+    return escaped(redacted(text), "\n\t")
 
 
 def _cut(text: str, limit: int) -> str:
@@ -333,12 +347,16 @@ def _sketch(value: Any, levels: int, limit: int) -> str:
     kind = _type_of(value)
     if kind in _PLAIN:
         return repr(value)
-    if kind is str or kind is bytes:
-        return repr(value[:limit])
+    if kind is str:
+        return repr(redacted(value[: limit + _SLACK])[:limit])
+    if kind is bytes:
+        return repr(redacted(value[: limit + _SLACK].decode("latin-1"))[:limit].encode("latin-1"))
     if kind is int:
         return (
             repr(value) if value.bit_length() < 256 else f"an int of about {int(value.bit_length() * 0.30103)} digits"
         )
+    if kind is FunctionType:
+        return f"<function {value.__qualname__[:_NAME]}>"
     bracket = _BRACKETS.get(kind)
     if bracket is None:
         return f"<{'class ' + _name_of_type(value) if issubclass(kind, type) else type_name(value) + ' object'}>"

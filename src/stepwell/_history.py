@@ -17,9 +17,11 @@ from typing import Final, Self
 import msgspec
 from msgspec import Struct
 
-from stepwell._model import Entry, Kind, Row, Status
+from stepwell._errors import ExecutionUnreadable
+from stepwell._failure import failure_of
+from stepwell._model import Entry, Kind, Row, Status, Stored
 
-__all__ = ["History", "StepHistory"]
+__all__ = ["History", "StepHistory", "folded"]
 
 _replace: Final = msgspec.structs.replace
 
@@ -115,6 +117,14 @@ class History(Struct, frozen=True, kw_only=True, gc=False):
     def succeeded(self) -> list[StepHistory]:
         """Return the steps that have an output, in the order in which they last succeeded."""
         return sorted((s for s in self.steps.values() if s.output is not None), key=lambda s: s.succeeded)
+
+
+def folded(stored: Stored) -> History:
+    """Fold what a storage holds. Raises ExecutionUnreadable where the journal says what no journal can say."""
+    try:
+        return History.of(stored.journal)
+    except (LookupError, TypeError, ValueError) as error:
+        raise ExecutionUnreadable(stored.row.id, f"its journal: {failure_of(error).summary}") from error
 
 
 class _Fold:

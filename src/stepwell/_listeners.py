@@ -18,9 +18,11 @@ import anyio
 from anyio import WouldBlock, create_memory_object_stream, get_cancelled_exc_class
 
 from stepwell._checks import InvalidArgument
+from stepwell._failure import describe, failure_of
 from stepwell._interrupts import exposed
 from stepwell._notices import EVENT_KINDS, Event, Lagged
 from stepwell._own_context import Turn, call_in_own_context
+from stepwell._raised import is_a
 
 if TYPE_CHECKING:
     from anyio.abc import ObjectReceiveStream
@@ -95,7 +97,7 @@ class Listeners:
     async def stream(self, kinds: Iterable[str], buffer: int) -> AsyncGenerator[ObjectReceiveStream[Event | Lagged]]:
         """Open a stream of the events of these kinds (all kinds, if none is named)."""
         if type(buffer) is not int or buffer < 1:
-            raise InvalidArgument(f"buffer must be a positive number of events, not {buffer!r}")
+            raise InvalidArgument(f"buffer must be a positive number of events, not {describe(buffer)}")
         known = _known(kinds)
         send, receive = create_memory_object_stream[Any](buffer)
         subscription = _Subscription(known, send)
@@ -109,7 +111,7 @@ class Listeners:
     def add(self, kinds: Iterable[str], listener: Listener) -> Callable[[], None]:
         """Call *listener* with each event of these kinds; return what removes it again."""
         if not callable(listener):
-            raise InvalidArgument(f"a listener must be callable, not {listener!r}")
+            raise InvalidArgument(f"a listener must be callable, not {describe(listener)}")
         entry = (_known(kinds), listener)
         self._callbacks.append(entry)
 
@@ -155,9 +157,10 @@ class Listeners:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whatever a listener raises is its own business
-            if isinstance(error, get_cancelled_exc_class()) and anyio.current_effective_deadline() == -math.inf:
+            if is_a(error, get_cancelled_exc_class()) and anyio.current_effective_deadline() == -math.inf:
                 raise
-            logger.exception("stepwell: a listener for %s raised", event.kind)
+            told = failure_of(error)  # bounded, and without passwords, whatever it is
+            logger.error("stepwell: a listener for %s raised %s\n%s", event.kind, told.summary, told.traceback)
 
 
 async def _itself(result: Awaitable[Any]) -> Any:

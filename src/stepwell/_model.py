@@ -275,6 +275,8 @@ class Stored(Struct, frozen=True, gc=False):
     """all that were accepted, oldest first"""
     now: int
     """the storage's clock when it was read"""
+    unreadable: str = ""
+    """of a claim: why journal and signals (and of the row, tags and metadata) could not be read; empty if they were"""
 
 
 class Definition(Struct, frozen=True, gc=False):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import create_task_group, current_effective_deadline, get_cancelled_exc_class
 
+from stepwell._raised import is_a
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -32,7 +34,7 @@ async def call_in_own_task(function: Callable[..., Awaitable[Any]], arguments: t
         try:
             value = await function(*arguments)
         except BaseException as error:
-            if isinstance(error, get_cancelled_exc_class()) and current_effective_deadline() == -math.inf:
+            if is_a(error, get_cancelled_exc_class()) and current_effective_deadline() == -math.inf:
                 raise
             raised = error
 

@@ -14,7 +14,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from stepwell._calls import Calls, child_outcome
+from stepwell._calls import Calls, child_outcome, state_of
 from stepwell._commits import NotTrusted
 from stepwell._leases import Ending
 from stepwell._model import Row, Status
@@ -108,9 +108,9 @@ class Run:
         held = self._held
         try:
             with held.scope:
-                self._state = State.of(self._stored or _missing())
+                self._state, unreadable = state_of(self._stored or _missing())
                 self._stored = None
-                await self._go_on()
+                await (self._go_on() if unreadable is None else self._settle(unreadable))
                 return
             if held.ending is Ending.DRAINED:
                 await self._give_up()

@@ -44,26 +44,43 @@ class Settings:
         limits: Limits,
         name: str | None,
     ) -> Settings:
-        """Check what the engine was told. Raises ValueError, or InvalidArgument, which is one."""
-        length = seconds(lease, "lease")
-        every = length / _RENEWALS if renew_every is None else seconds(renew_every, "renew_every")
+        """Check what the engine was told. Raises InvalidArgument, which tells of all that is wrong at once."""
+        problems: list[str] = []
+        length = _above_zero(lease, "lease", problems) or 60.0
+        every = length / _RENEWALS
+        if renew_every is not None:
+            every = _above_zero(renew_every, "renew_every", problems) or every
         margin = length / _MARGIN
-        if length <= 0:
-            raise InvalidArgument("lease must be above 0 seconds")
-        if not 0 < every < length - margin:
-            raise InvalidArgument(
-                f"renew_every must be above 0 and below the lease less a tenth of it ({length - margin:g} s), "
+        if not (problems or every < length - margin):
+            problems.append(
+                f"renew_every must be below the lease less a tenth of it ({length - margin:g} s), "
                 f"not {every:g} s: a lease that is renewed later is lost before"
             )
-        timeout = None if default_timeout is None else seconds(default_timeout, "default_timeout")
-        if timeout == 0:
-            raise InvalidArgument("default_timeout must be above 0 seconds, or None for no limit")
+        timeout = None if default_timeout is None else _above_zero(default_timeout, "default_timeout", problems)
         if type(max_crashes) is not int or max_crashes < 0:
-            raise InvalidArgument(f"max_crashes must be a whole number from 0, not {max_crashes!r}")
-        if not isinstance(limits, Limits):  # pyright: ignore[reportUnnecessaryIsInstance] -- callers without a type checker
-            raise InvalidArgument(f"limits must be Limits(...), not {describe(limits)}")
-        checked = "engine" if name is None else check_name(name, "the engine's name")
+            problems.append(f"max_crashes must be a whole number from 0, not {describe(max_crashes)}")
+        if not _is_limits(limits):
+            problems.append(f"limits must be Limits(...), not {describe(limits)}")
+        checked = "engine" if name is None else name
+        try:
+            check_name(checked, "the engine's name")
+        except InvalidArgument as error:
+            problems.append(str(error))
+        if problems:
+            raise InvalidArgument("; ".join(problems))
         return cls(Timing(length, every, margin), timeout, max_crashes, limits, checked)
+
+
+def _is_limits(value: object) -> bool:
+    return isinstance(value, Limits)
+
+
+def _above_zero(value: Seconds, what: str, problems: list[str]) -> float | None:
+    try:
+        return seconds(value, what, positive=True)
+    except (TypeError, ValueError) as error:
+        problems.append(f"{error}, or None for no limit" if what == "default_timeout" else str(error))
+        return None
 
 
 def due_moment(delay: Seconds | None, at: datetime | None) -> Moment:
@@ -79,7 +96,7 @@ def due_moment(delay: Seconds | None, at: datetime | None) -> Moment:
 def positive(value: int, what: str) -> int:
     """Return a whole number above 0. Raises InvalidArgument for anything else."""
     if type(value) is not int or value < 1:
-        raise InvalidArgument(f"{what} must be a whole number above 0, not {value!r}")
+        raise InvalidArgument(f"{what} must be a whole number above 0, not {describe(value)}")
     return value
 
 

@@ -29,6 +29,26 @@ class _Stage(Enum):
     LEFT = "left"
 
 
+class _Outcome:
+    """What a function returned or raised, wrapped: an event loop that carries it bare looks into it, and trips."""
+
+    __slots__ = ("_error", "_value")
+
+    def __init__(self, value: Any = None, error: BaseException | None = None) -> None:
+        self._value = value
+        self._error = error
+
+    def taken(self) -> Any:
+        """Return the value, or raise the error; once, for neither is kept."""
+        value, error, self._value, self._error = self._value, self._error, None, None
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            del error  # its traceback refers to this frame
+
+
 class Threads:
     """Runs functions in at most *limit* threads at a time, those that were abandoned included."""
 
@@ -68,17 +88,20 @@ class Threads:
                 before, stage = stage, to
             return before
 
-        def call() -> Any:
+        def call() -> _Outcome:
             if move(_Stage.RUNNING) is _Stage.LEFT:  # the caller was gone before this thread began
-                return None
+                return _Outcome()
             try:
-                return function(argument)
+                return _Outcome(function(argument))
+            except BaseException as error:
+                return _Outcome(error=error)
             finally:
                 if move(_Stage.ENDED) is _Stage.LEFT:
                     self._give_back_from_thread(ticket, loop)
 
         try:
-            return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=CapacityLimiter(1))
+            outcome = await to_thread.run_sync(call, abandon_on_cancel=True, limiter=CapacityLimiter(1))
+            return outcome.taken()
         finally:
             if move(_Stage.LEFT) is _Stage.RUNNING:
                 self.abandoned += 1

@@ -5,23 +5,28 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from msgspec.structs import replace
 
 from stepwell._checks import InvalidArgument
+from stepwell._codec import PayloadError
 from stepwell._difference import difference
+from stepwell._errors import ExecutionUnreadable
 from stepwell._execution import (
     Execution,
     JournalEntry,
     Page,
     Query,
     idempotency_key,
+    merged_data,
     read_error,
     to_datetime,
     to_microseconds,
 )
 from stepwell._failure import Failure
+from stepwell._history import History
+from stepwell._model import Kind, Status
 from stepwell._model import Page as RowPage
-from stepwell._model import Status
-from stepwell._transition import Chose, Ended, Raised, Returned
+from stepwell._transition import Chose, Ended, Raised, Returned, State
 from tests.support.driver import FAILURE, Driver
 from tests.support.flows import chain, choice, loop
 
@@ -66,6 +71,60 @@ def test_a_failed_step_shows_its_failure() -> None:
     assert isinstance(execution.error, Failure)
     assert execution.failed_step == "work"
     assert execution.steps["work"].error == execution.error
+
+
+@pytest.mark.parametrize("text", ["{broken", "", "[" * 100_000, '{"a":1e400}', "9" * 5_000])
+def test_a_payload_that_was_damaged_is_shown_as_a_failure_beside_the_rest(text: str) -> None:
+    driver = Driver()
+    driver.start(chain())
+    driver.claim("x")
+    driver.report("x", Returned('{"a":1}'))
+    stored = driver.load("x")
+    journal = tuple(
+        replace(entry, payload="{broken") if entry.kind is Kind.STEP_SUCCEEDED else entry for entry in stored.journal
+    )
+    damaged = replace(stored, row=replace(stored.row, input=text, error=text), journal=journal)
+    execution = Execution.of(damaged)
+    for value in (execution.input, execution.error, execution.steps["work"].output):
+        assert isinstance(value, Failure)
+        assert (value.code, "can't be read" in value.message) == ("payload", True)
+    assert (execution.status, dict(execution.data)) == (stored.row.status, {})
+    with pytest.raises(PayloadError, match="the stored output of step 'work'"):
+        merged_data(History.of(journal))
+
+
+def test_a_failure_that_was_damaged_is_shown_as_another() -> None:
+    driver = Driver()
+    driver.start(chain())
+    driver.claim("x")
+    driver.report("x", Raised(FAILURE))
+    stored = driver.load("x")
+    journal = tuple(replace(e, payload="[]") if e.kind is Kind.STEP_FAILED else e for e in stored.journal)
+    error = Execution.of(replace(stored, journal=journal)).steps["work"].error
+    assert error is not None
+    assert error.code == "payload"
+
+
+def test_a_journal_that_says_what_none_can_say_is_unreadable_and_its_execution_stands_where_the_row_says() -> None:
+    driver = Driver()
+    driver.start(chain())
+    driver.claim("x")
+    stored = driver.load("x")
+    journal = tuple(replace(e, ref="dancing") if e.kind is Kind.CLAIMED else e for e in stored.journal)
+    damaged = replace(stored, journal=journal)
+    for read in (Execution.of, State.of):
+        with pytest.raises(ExecutionUnreadable, match=r"of execution 'x' can't be read: its journal: .*dancing"):
+            read(damaged)
+    assert State.unread(stored.row).history.matches(stored.row)
+
+
+def test_a_question_is_refused_in_words_before_it_is_asked() -> None:
+    for query, told in (
+        (Query(tag="a\0"), "tag may hold printable characters only"),
+        (Query(status=["queued", "done"]), "'done' is no status"),
+    ):
+        with pytest.raises(InvalidArgument, match=told):
+            query.to_rows()
 
 
 def test_the_error_of_a_fail_step_is_what_it_returned() -> None:

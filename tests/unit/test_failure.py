@@ -346,6 +346,23 @@ def test_many_secrets_around_the_cut_are_taken_out() -> None:
         assert "://***@h" in message
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("host=db password=s3cret dbname=x", "host=db password=*** dbname=x"),
+        ("host=db password='s3 \\' cret' dbname=x", "host=db password=*** dbname=x"),
+        ('connect(password="s3cret", port=1)', "connect(password=***, port=1)"),
+        ("postgresql://db/x?password=s3cret&user=ada", "postgresql://db/x?password=***&user=ada"),
+        ("PGPASSWORD=s3cret psql", "PGPASSWORD=*** psql"),
+        ("sslpassword=s3cret;Pwd=s3cret", "sslpassword=***;Pwd=***"),
+        ("if password == typed: password==x", "if password == typed: password==x"),
+        ("passfile=/etc/pass password=", "passfile=/etc/pass password="),
+    ],
+)
+def test_a_secret_in_pairs_is_taken_out(text: str, shown: str) -> None:
+    assert failure_of(ValueError(text)).message == shown
+
+
 def test_a_url_without_a_secret_is_kept() -> None:
     for url in ("http://host:8080/a", "http://host/a@b", "http://host:80", "mailto:a@b", "http://host/?q=a:b"):
         assert failure_of(ValueError(url)).message == url
@@ -356,6 +373,8 @@ def test_hostile_runs_of_urls_are_redacted_in_time() -> None:
     failure_of(ValueError("://:" * 100_000))
     failure_of(ValueError("://:a" * 100_000))
     failure_of(ValueError("a" * 1_000_000))
+    failure_of(ValueError("password='" * 100_000))
+    failure_of(ValueError("pwd=\\'" * 100_000))
     assert time.perf_counter() - started < 5
 
 
@@ -384,6 +403,9 @@ class Mute:
         raise SystemExit("never asked")
 
 
+def _link_of_docs() -> None: ...
+
+
 VALUES: list[tuple[object, str]] = [
     ("text", "'text'"),
     ("a\0\ud800", "'a\\x00\\ud800'"),
@@ -400,6 +422,11 @@ VALUES: list[tuple[object, str]] = [
     ({1}, "{1}"),
     (frozenset({1}), "frozenset({1})"),
     (Mute, f"<class {__name__}.Mute>"),
+    (_link_of_docs, "<function _link_of_docs>"),
+    ("pg://ada:s3cret@db", "'pg://***@db'"),
+    (b"pg://ada:s3cret@db", "b'pg://***@db'"),
+    ({"dsn": "host=db password=s3cret"}, "{'dsn': 'host=db password=***'}"),
+    ("pg://" + "u" * 40 + ":s3cret@db", "'pg://***@db'"),
 ]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from stepwell._definition._making import NAME_RULE, is_name
-from stepwell._definition._steps import RESERVED, TIMEOUT, Edges, Step, is_step
+from stepwell._definition._steps import RESERVED, TIMEOUT, Edges, Step, is_step, shown
 from stepwell._definition._types import Unresolved, declared_routes, returned
 from stepwell._errors import Problem, quoted
 from stepwell._graph import StepKind, cycles, reached, reversed_edges
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MOST_STEPS: Final = 10_000
+MOST_EDGES: Final = 100_000
+MOST_LEVELS: Final = 50
+"""of workflows within workflows"""
 _LISTED: Final = 10
 _COMPARED: Final = 200
 _VERSION_LENGTH: Final = 128
@@ -42,6 +45,8 @@ class Table:
     """the steps of which some edges were refused; None if it is not known of which"""
     namesakes: set[str] = field(default_factory=set[str])
     problems: list[Problem] = field(default_factory=list[Problem])
+    is_too_large: bool = False
+    """so that nothing else is looked at"""
 
     @property
     def successors(self) -> dict[str, list[str]]:
@@ -86,13 +91,18 @@ def tabulate(start: object, edges: object) -> Table:
     else:
         table.tell("unknown-step", None, f"start= must be a step: {_not_a_step(start, sources)}")
         table.incomplete.add(None)
+    count = 0
     for edge in given:
-        if len(table.steps) > MOST_STEPS:
+        count += len(edge.targets)
+        if len(table.steps) > MOST_STEPS or count > MOST_EDGES:
             break
         _add_edges(edge, table, sources)
-    if len(table.steps) > MOST_STEPS:
-        message = f"a workflow has at most {MOST_STEPS:,} steps; split it into subworkflows"
-        table.problems = [Problem("too-many-steps", None, message)]
+    for what, number, most in (("steps", len(table.steps), MOST_STEPS), ("edges", count, MOST_EDGES)):
+        if number > most:
+            message = f"a workflow has at most {most:,} {what}; split it into subworkflows"
+            table.problems = [Problem(f"too-many-{what}", None, message)]
+            table.is_too_large = True
+            break
     return table
 
 
@@ -107,7 +117,7 @@ def _listed(edges: object, table: Table) -> list[Edges[Any, Any, Any]]:
             found.append(item)
             continue
         hint = "; a terminal step has no edges" if is_step(item) and item.is_terminal else ""
-        table.tell("bad-edge", None, f"edges= takes what .then(…) and .to(…) return, not {quoted(item)}{hint}")
+        table.tell("bad-edge", None, f"edges= takes what .then(…) and .to(…) return, not {shown(item)}{hint}")
         table.incomplete.add(None)
     return found
 

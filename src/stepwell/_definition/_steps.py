@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Never, TypeAlias, TypeGuard, cast
 
 from stepwell._errors import Problem, quoted
+from stepwell._failure import shorten
 from stepwell._graph import StepKind
 from stepwell._retry import Retry, is_exception
 from stepwell._typevars import (
@@ -256,11 +257,13 @@ def route_label(value: object) -> str:
 
     Raises `TypeError` for anything else: a number, None, a list, an Enum whose value is neither text nor a number.
     """
-    plain: object = value.value if isinstance(value, Enum) else value
-    if isinstance(plain, str):
-        return str(plain)
-    if isinstance(value, Enum) and isinstance(plain, int) and not isinstance(plain, bool):
-        return str(plain)
+    kind: type[object] = type(value)  # what the value says of its class, and other code of its own, is not asked for
+    is_enum = issubclass(kind, Enum)
+    plain: object = object.__getattribute__(value, "_value_") if is_enum else value
+    if issubclass(type(plain), str):
+        return str.__str__(cast("str", plain))
+    if is_enum and issubclass(type(plain), int) and type(plain) is not bool:
+        return int.__repr__(cast("int", plain))
     message = f"a route is a string or an Enum member whose value is one, not {quoted(value)}"
     raise TypeError(message)
 
@@ -268,6 +271,11 @@ def route_label(value: object) -> str:
 def is_step(value: object) -> TypeGuard[Step[Any, Any]]:
     """Tell whether a value is a step handle."""
     return isinstance(value, Step)
+
+
+def shown(value: object) -> str:
+    """Return what was given in place of something else, for a message: a step by its kind and name."""
+    return shorten(ascii(repr(value))[1:-1], 80) if is_step(value) else quoted(value)
 
 
 def is_label(text: str) -> bool:

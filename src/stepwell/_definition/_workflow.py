@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, cast
 import msgspec
 
 from stepwell._definition._binding import bound
-from stepwell._definition._checks import check_graph, check_header, check_routes, check_steps, tabulate
-from stepwell._definition._steps import DEFAULT, Activity, Decision, Edges, Step, Subworkflow, is_step
+from stepwell._definition._checks import MOST_LEVELS, check_graph, check_header, check_routes, check_steps, tabulate
+from stepwell._definition._steps import DEFAULT, Activity, Decision, Edges, Step, Subworkflow, is_step, shown
 from stepwell._definition._types import Unresolved, WorkflowTypes, rendered
 from stepwell._errors import DefinitionError, Problem, quoted
 from stepwell._graph import Graph, GraphEdge, GraphNode, reached
@@ -42,6 +42,7 @@ class Workflow(Generic[InputT, OutT]):
         routes: For each step that is no end, the step to which each route leads.
         catches: For each activity that has any, the exception classes and routes of its `catch`, in order.
         children: The workflows that its subworkflow steps run, each once.
+        levels: How deep workflows lie within it; 1 without children.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Workflow(Generic[InputT, OutT]):
     routes: Mapping[str, Mapping[str, Step[Any, Any]]]
     catches: Mapping[str, tuple[tuple[type[BaseException], str], ...]]
     children: tuple[Workflow[Any, Any], ...]
+    levels: int
 
     def __init__(
         self,
@@ -81,6 +83,7 @@ class Workflow(Generic[InputT, OutT]):
             routes=MappingProxyType({step: MappingProxyType(routes) for step, routes in table.routes.items()}),
             catches=MappingProxyType(table.catches),
             children=tuple(children),
+            levels=1 + max((child.levels for child in children), default=0),
             _unresolved=later,
             _reachable={},
         )
@@ -201,7 +204,7 @@ class Workflow(Generic[InputT, OutT]):
 
 def _checked(start: object, table: Table) -> tuple[str, ...]:
     """Add to the table all that is wrong with its steps and its graph; return the steps to look at again later."""
-    if any(problem.code == "too-many-steps" for problem in table.problems):
+    if table.is_too_large:
         return ()
     later = check_steps(table)
     table.problems += _check_children(table)
@@ -215,7 +218,10 @@ def _check_children(table: Table) -> Iterator[Problem]:
         if isinstance(step, Subworkflow):
             child: Any = step.child
             if not isinstance(child, Workflow):
-                yield Problem("bad-child", step.name, f"@subworkflow takes a Workflow, not {quoted(child)}")
+                yield Problem("bad-child", step.name, f"@subworkflow takes a Workflow, not {shown(child)}")
+            elif child.levels >= MOST_LEVELS:
+                message = f"has workflows within workflows on more than {MOST_LEVELS} levels; make it fewer"
+                yield Problem("too-many-levels", step.name, message)
 
 
 def _node(step: Step[Any, Any]) -> GraphNode:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 from msgspec import Struct
 
 from stepwell._errors import IllegalTransition
-from stepwell._history import History, StepHistory
+from stepwell._history import History, StepHistory, folded
 from stepwell._model import (
     LEGAL,
     NEVER,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Draft", "Move", "State", "Terms"]
 
 _replace = msgspec.structs.replace
+_STANDING: Final = ("status", "step", "visit", "attempt", "revision", "token", "worker", "pausing")
 
 
 class State(Struct, frozen=True, gc=False):
@@ -43,9 +44,15 @@ class State(Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, stored: Stored) -> Self:
-        """Fold what the storage holds."""
+        """Fold what the storage holds. Raises ExecutionUnreadable."""
         pending = tuple(s for s in stored.signals if s.state is SignalState.PENDING) if stored.signals else ()
-        return cls(stored.row, History.of(stored.journal), pending)
+        return cls(stored.row, folded(stored), pending)
+
+    @classmethod
+    def unread(cls, row: Row) -> Self:
+        """Stand where the row says, for want of a journal that can be read."""
+        standing = {field: getattr(row, field) for field in _STANDING}
+        return cls(row, History(**standing))
 
     @property
     def step(self) -> StepHistory | None:

@@ -125,10 +125,13 @@ def finish(draft: Draft, value: str) -> None:
 
 
 def retry_or_fail(draft: Draft, event: Raised) -> None:
+    if event.is_final:
+        fail_step(draft, event.failure, event.route)
+        return
     step = draft.definition
     spent = (draft.history.spent if draft.history else 0) + 1
     allowance = draft.history.allowance if draft.history else None
-    if event.is_final or spent >= (step.retry.max_attempts if allowance is None else allowance):
+    if spent >= (step.retry.max_attempts if allowance is None else allowance):
         fail_step(draft, event.failure, event.route)
         return
     delay = step.retry.delay(spent, draft.terms.random)

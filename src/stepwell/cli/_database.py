@@ -7,7 +7,7 @@ import re
 import sqlite3
 import sys
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -45,7 +45,7 @@ _PATIENCE: Final = 30.0
 class Server:
     """A schema of a database of a Postgres server."""
 
-    dsn: str
+    dsn: str = field(repr=False)
     schema: str
     address: str
     """the DSN without its password"""

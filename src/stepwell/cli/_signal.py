@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from typing import Any
 
 from stepwell import Engine
@@ -31,8 +33,21 @@ def _read(text: str) -> Any:
     def refused(constant: str) -> None:
         raise CommandError(f"the payload is not JSON: {constant} is no JSON number", exit_code=USAGE)
 
+    def finite(digits: str) -> float:
+        number = float(digits)
+        if not math.isfinite(number):
+            raise CommandError(f"the payload: {digits:.40} is beyond the range of a float", exit_code=USAGE)
+        return number
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        counted = Counter(key for key, _ in pairs)
+        twice = next((key for key, count in counted.items() if count > 1), None)
+        if twice is not None:
+            raise CommandError(f"the payload: the key {twice[:40]!r} is given twice; keep one", exit_code=USAGE)
+        return dict(pairs)
+
     try:
-        return json.loads(text, parse_constant=refused)
+        return json.loads(text, parse_constant=refused, parse_float=finite, object_pairs_hook=object_of)
     except (ValueError, RecursionError) as error:
         raise CommandError(
             f"the payload is not JSON: {error}; write for example '\"text\"'", exit_code=USAGE

@@ -39,6 +39,7 @@ from stepwell.storage._postgres._within import (
     step_transaction,
 )
 from stepwell.storage._protocol import Capability, Claims, Lease, Lifeline, Renewal, StorageError
+from stepwell.storage._unreadable import readable
 
 __all__ = ["PostgresStorage"]
 
@@ -283,7 +284,7 @@ class PostgresStorage:
     async def load(self, id: str, /) -> Stored | None:
         """Return the execution with its whole journal and its signals, as of one moment; None if there is none."""
         record = await self._unit(_fetch_one, self._sql.load, self._now(), id)
-        return None if record is None else stored(record)
+        return None if record is None else readable(stored(record))
 
     async def journal(self, id: str, /, *, after: int = 0, limit: int = 1000) -> list[Entry]:
         """Return up to *limit* entries with a `seq` above *after*, in order; empty if there is no such execution."""

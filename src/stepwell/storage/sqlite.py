@@ -6,6 +6,7 @@ Writes go through one thread, which groups them into transactions; reads have co
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from stepwell.storage._sqlite._purge import purge
 from stepwell.storage._sqlite._reader import Readers
 from stepwell.storage._sqlite._times import microseconds
 from stepwell.storage._sqlite._writer import Writer
+from stepwell.storage._unreadable import readable
 
 __all__ = ["SQLiteStorage"]
 
@@ -43,6 +45,10 @@ class _Opened(Struct, frozen=True):
     writer: Writer
     readers: Readers
     process: int
+
+
+_DSN: Final = re.compile(r"postg[a-z]*:/", re.IGNORECASE)
+"""what is meant for the other storage, and so may hold a password"""
 
 
 class SQLiteStorage:
@@ -66,6 +72,8 @@ class SQLiteStorage:
         poll: float = 0.05,
     ) -> None:
         self._path = os.fspath(path)
+        if type(self._path) is str and _DSN.match(self._path):
+            raise StorageError("SQLiteStorage takes the path of a file, not a DSN; PostgresStorage takes that")
         self._clock = clock
         self._synchronous: Synchronous = synchronous
         self._busy_timeout = busy_timeout
@@ -155,7 +163,8 @@ class SQLiteStorage:
     async def load(self, id: str, /) -> Stored | None:
         """Return the execution with its whole journal and its signals, as of one moment; None if there is none."""
         records = await self._open().readers.select(_rows.STORED, (_rows.json([id]),) * 3)
-        return _rows.stored_by_id(records, microseconds(self._clock())).get(id)
+        found = _rows.stored_by_id(records, microseconds(self._clock())).get(id)
+        return None if found is None else readable(found)
 
     async def journal(self, id: str, /, *, after: int = 0, limit: int = 1000) -> list[Entry]:
         """Return up to *limit* entries with a `seq` above *after*, in order; empty if there is no such execution."""

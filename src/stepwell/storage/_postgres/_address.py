@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
+from stepwell._failure import describe
 from stepwell.storage._protocol import StorageError
 
 __all__ = ["Address", "quoted_schema"]
@@ -116,7 +117,7 @@ def quoted_schema(schema: str) -> str:
     """Return the name of a schema as SQL takes it. Raises StorageError for one that isn't plain."""
     if type(schema) is not str or not _SCHEMA.fullmatch(schema):
         raise StorageError(
-            f"the schema must be a lower-case name of letters, digits and _, at most 63 of them, not {schema!r}"
+            f"the schema must be a lower-case name of letters, digits and _, at most 63 of them, not {describe(schema)}"
         )
     if schema.startswith("pg_") or schema == "information_schema":
         raise StorageError(f"the schema can't be {schema!r}: such names belong to Postgres itself")

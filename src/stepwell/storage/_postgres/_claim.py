@@ -7,6 +7,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from stepwell._model import Definition, Entry, Kind, Stored
 from stepwell.storage._postgres._errors import DRIVER
 from stepwell.storage._postgres._horizon import BEGINNING, Horizon
@@ -76,6 +78,8 @@ def _claimed(record: Any) -> Entry:
 
 
 def _is_whole(claimed: Stored) -> bool:
+    if claimed.unreadable:  # reading it again helps nothing
+        return True
     return len(claimed.journal) == claimed.row.revision and len(claimed.signals) == claimed.row.signals
 
 
@@ -89,6 +93,8 @@ async def _whole(connection: Connection, sql: Statements, claimed: Stored, now: 
     if record is None:  # its lease is lost already, and the journal says nothing that could still be committed
         return claimed
     read = stored(record)
+    if read.unreadable:
+        return msgspec.structs.replace(claimed, unreadable=read.unreadable)
     row = claimed.row
     return Stored(row, read.journal[: row.revision], read.signals[: row.signals], claimed.now)
 

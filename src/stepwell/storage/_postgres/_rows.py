@@ -7,7 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
+from stepwell._failure import describe
 from stepwell._model import Entry, Kind, Row, Signal, Status, Stored
+from stepwell.storage._protocol import StorageError
+from stepwell.storage._unreadable import UNREADABLE, unreadable, why
 
 __all__ = ["entry", "json", "row", "stored"]
 
@@ -26,13 +29,19 @@ def json(value: object) -> str:
 
 
 def row(record: Mapping[str, Any]) -> Row:
-    """Return the row of an execution."""
-    tags, metadata = record["tags"], record["metadata"]
+    """Return the row of an execution. Raises StorageError where it can't be read."""
+    try:
+        return _row(record, record["status"], record["tags"], record["metadata"])
+    except UNREADABLE as error:
+        raise unreadable(record["id"], why(error)) from error
+
+
+def _row(record: Mapping[str, Any], status: str, tags: str = "[]", metadata: str = "{}") -> Row:
     return Row(
         id=record["id"],
         workflow=record["workflow"],
         version=record["version"],
-        status=_STATUS[record["status"]],
+        status=_STATUS[status],
         step=record["step"],
         visit=record["visit"],
         attempt=record["attempt"],
@@ -56,7 +65,9 @@ def row(record: Mapping[str, Any]) -> Row:
 
 
 def entry(record: Mapping[str, Any]) -> Entry:
-    """Return an entry of the journal."""
+    """Return an entry of the journal. Raises StorageError where it can't be read."""
+    if record["kind"] not in _KIND:
+        raise StorageError(f"entry {record['seq']} of a journal can't be read: its kind is {describe(record['kind'])}")
     return Entry(
         _KIND[record["kind"]],
         record["step"],
@@ -74,7 +85,17 @@ def entry(record: Mapping[str, Any]) -> Entry:
 
 
 def stored(record: Mapping[str, Any], *more: Entry) -> Stored:
-    """Return an execution with its journal, to which *more* entries belong that the record doesn't have."""
-    journal, signals = record["journal"], record["accepted"]
-    entries = () if journal is None else _ENTRIES.decode(journal)
-    return Stored(row(record), (*entries, *more), () if signals is None else _SIGNALS.decode(signals), record["now"])
+    """Return an execution with its journal, to which *more* entries belong that the record doesn't have.
+
+    What can't be read is said to be so.
+    """
+    journal, signals, status = record["journal"], record["accepted"], record["status"]
+    try:
+        entries = () if journal is None else _ENTRIES.decode(journal)
+        accepted = () if signals is None else _SIGNALS.decode(signals)
+        return Stored(
+            _row(record, status, record["tags"], record["metadata"]), (*entries, *more), accepted, record["now"]
+        )
+    except UNREADABLE as error:
+        known = status if status in _STATUS else Status.FAILED.value
+        return Stored(_row(record, known), (), (), record["now"], unreadable=why(error))

@@ -13,19 +13,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import asyncpg
 from anyio import CancelScope
 
 from stepwell._checks import InvalidArgument
+from stepwell._raised import holds, is_a
 from stepwell.storage._postgres._commit import Raced, commit_changes, decide_and_write, is_one_change
 from stepwell.storage._postgres._errors import DRIVER
 from stepwell.storage._postgres._plan import ids_of
 from stepwell.storage._postgres._rows import stored
 from stepwell.storage._protocol import StorageError
 from stepwell.storage._transactions import TransactionLost, TransactionRefused
+from stepwell.storage._unreadable import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,11 +201,9 @@ class PostgresStepTransaction:
         """Tell whether it is gone through no fault of the step's, which has raised *error*."""
         if self._is_cut:
             return True
-        if isinstance(error, StorageError):  # of a start within the step's transaction, say
+        if error is not None and is_a(error, StorageError):  # of a start within the step's transaction, say
             error = error.__cause__
-        if isinstance(error, BaseExceptionGroup):
-            return cast("BaseExceptionGroup[BaseException]", error).subgroup(_GONE) is not None
-        return isinstance(error, _GONE)
+        return error is not None and holds(error, _GONE)
 
     def _cut_off(self) -> None:
         with suppress(asyncpg.InterfaceError):  # the pool may have taken it back already
@@ -326,7 +326,7 @@ async def step_transaction(
 
 async def _load(connection: Connection, sql: Statements, now: int | None, id: str) -> Stored | None:
     record: Any = await connection.fetchrow(sql.load, now, id)
-    return None if record is None else stored(record)
+    return None if record is None else readable(stored(record))
 
 
 async def _let_go(connection: Connection, sql: Statements, id: str) -> None:

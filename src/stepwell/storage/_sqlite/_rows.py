@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, Final
@@ -10,6 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from stepwell._model import Entry, Kind, Row, Signal, SignalState, Status, Stored
+from stepwell.storage._protocol import StorageError
+from stepwell.storage._unreadable import UNREADABLE, unreadable, why
 
 __all__ = ["ENTRY", "EXECUTION", "JOURNAL", "STORED", "entry", "json", "row", "stored_all", "stored_by_id"]
 
@@ -79,8 +82,14 @@ def json(value: object) -> str:
 
 
 def row(columns: Sequence[Any]) -> Row:
-    """Return the row of an execution."""
-    tags, metadata = columns[15:17]
+    """Return the row of an execution. Raises StorageError where it can't be read."""
+    try:
+        return _row(columns, *columns[15:17])
+    except UNREADABLE as error:
+        raise unreadable(columns[0], why(error)) from error
+
+
+def _row(columns: Sequence[Any], tags: str = "[]", metadata: str = "{}") -> Row:
     return Row(
         id=columns[0],
         workflow=columns[1],
@@ -109,23 +118,27 @@ def row(columns: Sequence[Any]) -> Row:
 
 
 def entry(columns: Sequence[Any]) -> Entry:
-    """Return an entry of the journal."""
+    """Return an entry of the journal. Raises StorageError where it can't be read."""
+    try:
+        return _entry(columns)
+    except UNREADABLE as error:
+        raise StorageError(f"entry {columns[10]} of a journal can't be read: {why(error)}") from error
+
+
+def _entry(columns: Sequence[Any]) -> Entry:
     return Entry(_KIND[columns[0]], *columns[1:12])
 
 
 def stored_by_id(records: Iterable[Sequence[Any]], now: int) -> dict[str, Stored]:
-    """Return what `STORED` found, by id, as read at *now*."""
-    rows: dict[str, Row] = {}
-    journals: dict[str, list[Entry]] = {}
-    signals: dict[str, list[tuple[int, Signal]]] = {}
+    """Return what `STORED` found, by id, as read at *now*; what can't be read is said to be so."""
+    parts: defaultdict[str, defaultdict[str, list[Sequence[Any]]]] = defaultdict(lambda: defaultdict(list))
     for part, id, *columns in records:
-        if part == "entry":
-            journals.setdefault(id, []).append(entry(columns))
-        elif part == "row":
-            rows[id] = row(columns)
-        else:
-            signals.setdefault(id, []).append((columns[5], _signal(columns)))
-    return {id: _stored(row, journals.get(id, []), signals.get(id, []), now) for id, row in rows.items()}
+        parts[id][part].append(columns)
+    return {
+        id: _stored(found["row"][0], found["entry"], found["signal"], now)
+        for id, found in parts.items()
+        if found["row"]
+    }
 
 
 def _signal(columns: Sequence[Any]) -> Signal:
@@ -133,24 +146,31 @@ def _signal(columns: Sequence[Any]) -> Signal:
     return Signal(id, step, payload, _SIGNAL_STATE[state], at)
 
 
-def _stored(row: Row, entries: list[Entry], signals: list[tuple[int, Signal]], now: int) -> Stored:
-    entries.sort(key=attrgetter("seq"))
-    signals.sort(key=itemgetter(0))
-    return Stored(row, tuple(entries), tuple(signal for _, signal in signals), now)
+def _stored(
+    columns: Sequence[Any], entries: Iterable[Sequence[Any]], signals: Iterable[Sequence[Any]], now: int
+) -> Stored:
+    try:
+        journal = sorted(map(_entry, entries), key=attrgetter("seq"))
+        accepted = sorted(signals, key=itemgetter(5))
+        return Stored(_row(columns, *columns[15:17]), tuple(journal), tuple(map(_signal, accepted)), now)
+    except UNREADABLE as error:
+        status = columns[3] if columns[3] in _STATUS else Status.FAILED.value
+        row = _row([*columns[:3], status, *columns[4:]])
+        return Stored(row, (), (), now, unreadable=why(error))
 
 
 def stored_all(connection: sqlite3.Connection, ids: Sequence[str], now: int) -> tuple[Stored, ...]:
-    """Read the executions with these *ids*, all of which exist, in this order."""
+    """Read the executions with these *ids*, in this order; one whose input is gone is left out."""
     try:
         executions, journal, signals = connection.execute(_MANY, {"ids": json(ids)}).fetchone()
     except sqlite3.DataError:  # more text than fits into one value (a gigabyte, unless SQLite was built otherwise)
         found = stored_by_id(connection.execute(STORED, (json(ids),) * 3).fetchall(), now)
-        return tuple(found[id] for id in ids)
-    rows = {columns[0]: row(columns) for columns in _LISTS.decode(executions)}
-    entries: dict[str, list[Entry]] = {id: [] for id in ids}
+        return tuple(found[id] for id in ids if id in found)
+    rows = {columns[0]: columns for columns in _LISTS.decode(executions)}
+    entries: dict[str, list[Sequence[Any]]] = {id: [] for id in ids}
     for id, *columns in _LISTS.decode(journal):
-        entries[id].append(entry(columns))
-    accepted: dict[str, list[tuple[int, Signal]]] = {id: [] for id in ids}
-    for id, *columns, position in _LISTS.decode(signals):
-        accepted[id].append((position, _signal(columns)))
-    return tuple(_stored(rows[id], entries[id], accepted[id], now) for id in ids)
+        entries[id].append(columns)
+    accepted: dict[str, list[Sequence[Any]]] = {id: [] for id in ids}
+    for id, *columns in _LISTS.decode(signals):
+        accepted[id].append(columns)
+    return tuple(_stored(rows[id], entries[id], accepted[id], now) for id in ids if id in rows)
