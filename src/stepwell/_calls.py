@@ -24,7 +24,7 @@ from stepwell._context import Context
 from stepwell._definition import StepKind, route_label
 from stepwell._errors import ExecutionUnreadable, ScopeLeftOpen, SpuriousCancellation, StepTimedOut, UnknownRoute
 from stepwell._execution import merged_data
-from stepwell._failure import failure_of
+from stepwell._failure import describe, failure_of
 from stepwell._interrupts import exposed
 from stepwell._leases import Ending
 from stepwell._own_context import call_in_own_context
@@ -291,16 +291,19 @@ def _stops_the_worker(error: BaseException) -> bool:
     return holds(error, KeyboardInterrupt)
 
 
-def state_of(stored: Stored) -> tuple[State, Raised | None]:
+def state_of(workflow: Any, stored: Stored) -> tuple[State, Raised | None]:
     """Fold what was claimed; where it can't be read, return what follows: it fails, and holds up nobody else."""
+    row = stored.row
     try:
         if stored.unreadable:
-            raise ExecutionUnreadable(stored.row.id, stored.unreadable)
+            raise ExecutionUnreadable(row.id, stored.unreadable)
+        if row.step not in workflow.steps:
+            raise ExecutionUnreadable(row.id, f"its step, {describe(row.step)}, is none of its workflow's")
         return State.of(stored), None
     except ExecutionUnreadable as error:
         failure = failure_of(error, code="unreadable")
     logger.error("stepwell: it fails, and the others go on: %s", failure.message)
-    return State.unread(stored.row), Raised(msgspec.json.encode(failure).decode(), None, is_final=True)
+    return State.unread(row), Raised(msgspec.json.encode(failure).decode(), None, is_final=True)
 
 
 def child_outcome(row: Row) -> str:
