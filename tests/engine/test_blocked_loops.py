@@ -9,7 +9,7 @@ import ctypes
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Literal
@@ -309,3 +309,53 @@ async def test_the_threads_end_with_their_worker(storage: Storage) -> None:
             async with engine.worker():
                 raise ZeroDivisionError
         assert await no_watchdogs()
+
+
+# -- who logs ----------------------------------------------------------------------------------------------------------
+
+
+class Sink(logging.Handler):
+    """A log handler that does as it is told with what it gets; meanwhile it holds its lock."""
+
+    def __init__(self, act: Callable[[str], object]) -> None:
+        super().__init__()
+        self._act = act
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._act(record.getMessage())
+
+
+@pytest.fixture
+def sink(request: pytest.FixtureRequest) -> Iterator[logging.Logger]:
+    """Attach a sink to the library's logger; return that one."""
+    logger, handler = logging.getLogger("stepwell"), Sink(request.param)
+    logger.addHandler(handler)
+    yield logger
+    logger.removeHandler(handler)
+
+
+def dawdle(message: str) -> None:
+    if message == "of a handler":
+        time.sleep(BLOCK)
+
+
+def refuse(message: str) -> None:
+    if "hasn't turned" in message:
+        raise RuntimeError("no log today")
+
+
+@pytest.mark.parametrize("storage_kind", ["memory"])
+@pytest.mark.parametrize("sink", [dawdle, refuse], indirect=True)
+async def test_a_log_that_blocks_or_raises_costs_no_lease(
+    storage: Storage, sink: logging.Logger, request: pytest.FixtureRequest
+) -> None:
+    told: Recorder[Event] = Recorder()
+    is_slow = request.node.callspec.params["sink"] is dawdle
+    blocking = Blocking(block=(lambda _: sink.warning("of a handler")) if is_slow else time.sleep)
+    flow = line(blocking.work, timeout=60)
+    async with Engine(storage, workflows=[flow], lease=LEASE) as engine, engine.worker(poll_interval=0.1):
+        engine.on("worker.blocked", told.record)
+        assert await (await engine.start(flow, 1)).result(LIMIT) == "attempt 1"
+        (event,) = await blocks_of(told, "work")
+    assert blocking.began == [1]
+    assert "renewed in its place" in event.message
