@@ -114,18 +114,21 @@ class _Walk:
         the same microsecond. A page can be read from some time on: that time is looked for by halves.
         """
         self._parents.clear()
-        with suppress(Unreadable):
+        fault: Unreadable
+        try:
             return _with_place(await self._find(Query(after=after, limit=limit)))
+        except Unreadable as error:
+            fault = error
         unreadable, readable, page = -1, _LAST if after is None else after[0], Page((), more=False)
         while readable - unreadable > 1:
             middle = (readable + unreadable) // 2
             try:
                 page = await self._find(Query(after=after, limit=limit, created_after=middle))
-            except Unreadable:
-                unreadable = middle
+            except Unreadable as error:
+                unreadable, fault = middle, error
             else:
                 readable = middle
-        found = f"one that can't be, created {readable} µs after 1970; what was created just then is left out"
+        found = f"one created {readable} µs after 1970 (what was created just then is left out): {fault}"
         self.breaches.append(Breach.of("readable", None, "rows that can be read", found))
         return Page(page.rows, more=True), (readable, "")
 
