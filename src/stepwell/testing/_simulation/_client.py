@@ -12,7 +12,7 @@ from stepwell import EngineClosed, StepwellError, StorageError, UnknownWorkflow
 from stepwell.testing._simulation._nodes import Operation
 
 if TYPE_CHECKING:
-    from stepwell import Engine, Status, Workflow
+    from stepwell import Engine, Execution, Status, Workflow
     from stepwell.testing._simulation._nodes import Node
     from stepwell.testing._simulation._oracle import Ledger
 
@@ -61,6 +61,10 @@ class Client:
     async def resume(self, id: str, /) -> None:
         """Resume an execution. Raises NotResumable."""
         await self._ask(lambda engine: engine.resume(id))
+
+    async def get(self, id: str, /) -> Execution:
+        """Return how an execution stands. Raises ExecutionNotFound."""
+        return await self._ask(lambda engine: engine.get(id))
 
     async def sleep(self, seconds: float, /) -> None:
         """Let virtual time pass."""

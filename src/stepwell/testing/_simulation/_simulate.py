@@ -60,7 +60,7 @@ def simulate(
     backends: Sequence[Backend] = BACKENDS,
     faults: Sequence[Fault] | None = None,
     workers: int = 3,
-    manner: Manner | Callable[[Random], Manner] | None = None,
+    manner: Manner | None = None,
     checks: Sequence[StoredCheck] = (),
     fail_fast: bool = True,
     replay: str = _REPLAY,
@@ -74,17 +74,16 @@ def simulate(
 
     The same seed is the same run, whatever the hash seed, as long as handlers keep to virtual time and to random
     numbers of their own seeds. Handlers must not use threads; `def` activities are called in line. In place of
-    workflows, a function may draw a `Scenario` from the seed's generator. *manner* sets up engines and workers.
+    workflows, a function may draw a `Scenario` from the seed's generator, that has its manner and checks in it.
 
     Raises SimulationFailed for the first run that breaks a promise; with *fail_fast* False all are reported.
     """
-    scenario = _scenario(workflows, workload)
-    drawn = manner if callable(manner) else _same(Manner() if manner is None else manner)
+    scenario = _scenario(workflows, workload, manner, tuple(checks))
     report = SimulationReport()
     for seed in range(seeds) if isinstance(seeds, int) else seeds:
         for backend in backends:
             plan = None if faults is None else tuple(faults)
-            trial = Trial(seed, backend, scenario, drawn, plan, workers=workers, checks=tuple(checks))
+            trial = Trial(seed, backend, scenario, plan, workers=workers)
             outcome = run_trial(trial)
             report.runs += 1
             report.happened.update(outcome.happened)
@@ -98,14 +97,12 @@ def simulate(
 def _scenario(
     workflows: Sequence[Workflow[Any, Any]] | Callable[[Random], Scenario],
     workload: Callable[[Client], Awaitable[None]] | None,
+    manner: Manner | None,
+    checks: tuple[StoredCheck, ...],
 ) -> Callable[[Random], Scenario]:
     if callable(workflows):
         return workflows
     if workload is None:
         raise TypeError("simulate needs a workload: what clients do with the workflows")
-    given = Scenario(workflows, workload)
+    given = Scenario(workflows, workload, manner=Manner() if manner is None else manner, checks=checks)
     return lambda _: given
-
-
-def _same(manner: Manner) -> Callable[[Random], Manner]:
-    return lambda _: manner

@@ -45,6 +45,8 @@ _EPOCH: Final = 1_767_225_600.0
 """what the storage's clock shows when virtual time begins: 2026-01-01"""
 _DRIFT: Final = 0.009
 """how far a worker's clock may go faster or slower than the storage's"""
+_ENOUGH: Final = 100
+"""problems after which nothing more is to be learnt from a run"""
 
 logger = logging.getLogger("stepwell")
 
@@ -54,12 +56,15 @@ class Scenario:
     """What is to be run under faults: workflows, what clients do with them, and what must have come of it.
 
     *workload* is through when it returns. *expect* gets each execution's id, status, output and error (as JSON text)
-    at the end, and gives what is wrong with it.
+    at the end, and gives what is wrong with it. *manner* is how engines and workers are set up; each of *checks* looks at
+    what is stored after every commit.
     """
 
     workflows: Sequence[Workflow[Any, Any]]
     workload: Callable[[Client], Awaitable[None]]
     expect: Callable[[str, str, str | None, str | None], Iterable[str]] | None = None
+    manner: Manner = Manner()
+    checks: tuple[StoredCheck, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,14 +74,12 @@ class Trial:
     seed: int
     backend: Backend
     scenario: Callable[[Random], Scenario]
-    manner: Callable[[Random], Manner]
     plan: tuple[Fault, ...] | None = None
     """in place of the one that the seed draws"""
     workers: int = 3
     faults_for: float = 40.0
-    settle_within: float = 600.0
+    settle_within: float = 400.0
     """virtual seconds"""
-    checks: tuple[StoredCheck, ...] = ()
 
 
 @dataclass
@@ -99,10 +102,10 @@ class _World:
         self._schedule, self._faults, workload = (Random(seeds.getrandbits(63)) for _ in range(3))
         self._trial = trial
         self._scenario = trial.scenario(workload)
-        self._manner = trial.manner(self._faults)
+        self._manner = self._scenario.manner
         self.plan = drawn_plan(self._faults, within=trial.faults_for) if trial.plan is None else trial.plan
         self.happened: Counter[str] = Counter()
-        self.oracle = Oracle(anyio.current_time, self.happened, trial.checks)
+        self.oracle = Oracle(anyio.current_time, self.happened, self._scenario.checks)
         self.trace: list[tuple[Any, ...]] = []
         self._recorder = Recorder(self._began, self._ended, self.happened)
         self._workflows = [self._recorder.recorded(workflow) for workflow in self._scenario.workflows]
@@ -177,6 +180,8 @@ class _World:
     async def _suffer(self) -> None:
         began = anyio.current_time()
         for fault in self.plan:
+            if len(self.oracle.problems) > _ENOUGH:
+                return
             await anyio.sleep(fault.delay)
             self._let_happen(fault)
         await anyio.sleep(max(0.0, began + self._trial.faults_for - anyio.current_time()))
@@ -233,7 +238,8 @@ class _World:
         """Wait until all is done, which it must be within a bounded time."""
         end = anyio.current_time() + self._trial.settle_within
         while anyio.current_time() < end:
-            if self._ledger.is_settled and self.oracle.is_idle():
+            is_done = self._ledger.is_settled and self.oracle.is_idle()
+            if is_done or len(self.oracle.problems) > _ENOUGH:
                 return
             await anyio.sleep(1)
 

@@ -1,0 +1,203 @@
+"""What the simulation runs: drawn workflows, and clients that start, signal, pause, resume and cancel them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from random import Random
+from typing import Final
+
+import anyio
+
+from stepwell import (
+    AlreadySignalled,
+    ExecutionEnded,
+    ExecutionNotFound,
+    NotResumable,
+    SignalError,
+    StepwellError,
+)
+from stepwell._history import History
+from stepwell._model import LEGAL, Status
+from stepwell.storage import Stored
+from stepwell.testing._simulation import Client, Manner, Scenario
+from tests.simulation.blocks import Flow, drawn_flow, poisoned_flow
+
+__all__ = ["checks", "drawn_manner", "drawn_scenario"]
+
+_NEVER_SIGNALLED: Final = 0.05
+_CANCELLED: Final = 0.2
+_PAUSED: Final = 0.25
+_BEGIN_WITHIN: Final = 20.0
+"""seconds"""
+UNLIMITED: Final = 1_000
+"""crashes that no run comes to"""
+_LATEST: Final = 60.0
+"""seconds after which nothing that a client asked for is still on its way"""
+
+
+@dataclass
+class _Case:
+    """One execution, and what clients will do with it."""
+
+    id: str
+    flow: Flow
+    random: Random
+    is_cancelled: bool = False
+    unsignalled: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+
+def drawn_manner(random: Random) -> Manner:
+    """Draw how engines are set up. Only where few crashes are allowed may an execution end for having crashed."""
+    return Manner(
+        lease=random.choice((5.0, 10.0, 10.0, 20.0)),
+        max_crashes=random.choice((2, UNLIMITED, UNLIMITED)),
+        concurrency=random.choice((1, 2, 10)),
+        poll_interval=random.choice((0.5, 1.0, 3.0)),
+        grace=random.choice((0.0, 2.0)),
+    )
+
+
+def drawn_scenario(random: Random) -> Scenario:
+    """Draw workflows, executions, and what happens to them."""
+    manner = drawn_manner(random)
+    flows = [drawn_flow(random, f"flow{number}") for number in range(random.randint(1, 2))]
+    if random.random() < 0.4:
+        flows.append(drawn_flow(random, "flow0", version="2"))
+    if random.random() < 0.15:
+        flows.append(poisoned_flow("poisoned"))
+        manner = replace(manner, max_crashes=2)
+    cases = [_Case(f"e{number}", random.choice(flows), Random(random.getrandbits(63))) for number in range(4)]
+    by_id = {case.id: case for case in cases}
+    return Scenario(
+        [flow.workflow for flow in flows],
+        partial(_drive, cases),
+        expect=partial(_expected, by_id, may_crash=manner.max_crashes < UNLIMITED),
+        manner=manner,
+        checks=checks(),
+    )
+
+
+async def _drive(cases: list[_Case], client: Client) -> None:
+    async with anyio.create_task_group() as tasks:
+        for case in cases:
+            tasks.start_soon(_drive_one, case, client)
+
+
+async def _drive_one(case: _Case, client: Client) -> None:
+    random = case.random
+    await client.sleep(random.random() * _BEGIN_WITHIN)
+    await client.start(case.flow.workflow, 1, id=case.id)
+    if random.random() < 0.2:
+        await client.start(case.flow.workflow, 1, id=case.id)
+    async with anyio.create_task_group() as tasks:
+        for below, step, count in case.flow.waits:
+            draw = Random(random.getrandbits(63))
+            if draw.random() < _NEVER_SIGNALLED:
+                case.unsignalled.add((case.id + below, step))
+            else:
+                tasks.start_soon(_signal, client, case.id + below, step, count, draw)
+        if random.random() < _PAUSED:
+            tasks.start_soon(_pause, client, case.id, Random(random.getrandbits(63)))
+        if random.random() < _CANCELLED:
+            case.is_cancelled = True
+            tasks.start_soon(_cancel, client, case.id, Random(random.getrandbits(63)))
+
+
+async def _signal(client: Client, id: str, step: str, count: int, random: Random) -> None:
+    """Signal a wait as often as it is passed: early, late, some twice, and some after it was signalled already."""
+    await client.sleep(random.random() * random.choice((0.0, 5.0, 30.0)))
+    for number in range(count):
+        signal_id = f"s-{step}-{number}"
+        for _ in range(2 if random.random() < 0.2 else 1):
+            if not await _signal_once(client, id, step, signal_id, random):
+                return
+        if random.random() < 0.1:
+            try:
+                await client.signal(id, step, "again", signal_id=f"{signal_id}-again")
+            except StepwellError:
+                continue
+
+
+async def _signal_once(client: Client, id: str, step: str, signal_id: str, random: Random) -> bool:
+    """Send one signal until it is taken; return False where none is needed any more."""
+    while True:
+        try:
+            await client.signal(id, step, "go", signal_id=signal_id)
+        except (AlreadySignalled, ExecutionNotFound):
+            if id.count("/") and await _has_ended(client, id.partition("/")[0]):
+                return False
+            await client.sleep(0.5 + random.random())
+        except (ExecutionEnded, SignalError):
+            return False
+        else:
+            return True
+
+
+async def _has_ended(client: Client, id: str) -> bool:
+    return (await client.get(id)).status.is_terminal
+
+
+async def _pause(client: Client, id: str, random: Random) -> None:
+    """Pause for a while; a pause that an impatient client asked for twice may come when it was resumed already."""
+    try:
+        await client.sleep(random.random() * 10)
+        await client.pause(id)
+    except ExecutionEnded:
+        return
+    for pause in (random.random() * 5, _LATEST):
+        await client.sleep(pause)
+        try:
+            await client.resume(id)
+        except NotResumable:
+            continue
+
+
+async def _cancel(client: Client, id: str, random: Random) -> None:
+    await client.sleep(random.random() * 20)
+    await client.cancel(id)
+
+
+def _expected(
+    cases: dict[str, _Case], id: str, status: str, output: str | None, error: str | None, *, may_crash: bool
+) -> Iterable[str]:
+    case = cases.get(id)
+    if case is None:  # a child, which its parent answers for
+        return
+    flow = case.flow
+    if case.is_cancelled and status == "cancelled":
+        return
+    if error is not None and "StepCrashed" in error:
+        if not may_crash:
+            yield f"it failed for having crashed, and no limit was set: {error}"
+        return
+    if status == "suspended":
+        if not case.unsignalled:
+            yield "it is suspended, and every wait was signalled"
+        return
+    if status != flow.status:
+        yield f"it is {status} ({error}), and should be {flow.status}"
+        return
+    given = json.loads(output or "null") if status == "succeeded" else json.loads(error or "{}").get("value")
+    if given != flow.output:
+        yield f"it went {given!r}, and should have gone {flow.output!r}"
+
+
+def checks() -> tuple[Callable[[Stored], Iterable[str]], ...]:
+    """Return what is looked at besides, at every commit: folding the journal gives the row, by legal steps."""
+    last: dict[str, Status] = {}
+
+    def fold(stored: Stored) -> Iterable[str]:
+        if not History.of(stored.journal).matches(stored.row):
+            yield f"[8] the row is not what the journal tells: {stored.row} {History.of(stored.journal)}"
+
+    def legal(stored: Stored) -> Iterable[str]:
+        row = stored.row
+        before = last.get(row.id)
+        last[row.id] = row.status
+        if before is not None and row.revision > 1 and row.status is not before and row.status not in LEGAL[before]:
+            yield f"[5] it became {row.status} from {before}"
+
+    return fold, legal
