@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stepwell._model import Stored
-from stepwell._transition import Claimant, HandedBack, State, Terms, transition
+from stepwell._transition import Claimant, HandedBack, State, transition
 from stepwell.storage._protocol import Lease
 
 if TYPE_CHECKING:
@@ -109,6 +109,6 @@ async def hand_back(
     """Give back a lease that nobody runs, if it is still the worker's: no attempt has begun. Raises StorageError."""
     stored = await services.storage.load(lease.id)
     if stored is not None and (stored.row.worker, stored.row.token) == (worker, lease.token):
-        terms = Terms(services.change_id(), keep_lease=False)
+        terms = services.terms(keep_lease=False)
         move = transition(workflow_of(stored.row), State.of(stored), HandedBack("unknown claim"), terms)
         await services.commits.commit(move.unit)

@@ -41,7 +41,6 @@ from stepwell._transition import (
     Resumed,
     Signalled,
     State,
-    Terms,
     accept,
     begin,
     transition,
@@ -163,7 +162,7 @@ class Client:
             unit: Unit = (Deposit(id=id, signal=signal, expects=stored.row.signals),)
             if taken is Accepted.USABLE:
                 event = Signalled(signal_id, text, await self._resolve(program, state, signal))
-                terms = Terms(self._services.change_id(), keep_lease=False)
+                terms = self._services.terms(keep_lease=False)
                 unit = (*unit, *transition(workflow, state, event, terms).unit)
             if await self._commit(unit):
                 return
@@ -282,7 +281,7 @@ class Client:
     def _move(self, program: Program | None, stored: Stored, event: Event) -> Unit:
         """Decide what the event implies; pausing and cancelling need no definition."""
         workflow: Any = None if program is None else program.workflow
-        terms = Terms(self._services.change_id(), keep_lease=False)
+        terms = self._services.terms(keep_lease=False)
         return transition(workflow, State.of(stored), event, terms).unit
 
     async def _commit(self, unit: Unit, holder: Holder | None = None, lane: Commits | None = None) -> bool:

@@ -6,7 +6,9 @@ none of them can lose its meaning unseen.
 
 from __future__ import annotations
 
+import __future__
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -48,12 +50,12 @@ MUTANTS: Final = (
             f"{_MEMORY}._commit",
             "if not all(",
             """unit = tuple(
-            replace(part, expects=self._rows[part.row.id].revision, signals=None)
-            if isinstance(part, Change) and part.expects and self._rows[part.row.id].worker is not None
-            else part
-            for part in unit
-        )
-        if not all(""",
+        replace(part, expects=self._rows[part.row.id].revision, signals=None)
+        if isinstance(part, Change) and part.expects and self._rows[part.row.id].worker is not None
+        else part
+        for part in unit
+    )
+    if not all(""",
         ),
     ),
     _mutant("the token is not raised by a claim", ("storage.memory:_leased", "row.token + 1", "max(row.token, 1)")),
@@ -106,12 +108,12 @@ MUTANTS: Final = (
             f"{_MEMORY}._commit",
             "if not all(",
             """unit = tuple(
-            replace(part, expects=self._rows[part.row.id].revision)
-            if isinstance(part, Change) and part.expects and self._rows[part.row.id].status is Status.CANCELLED
-            else part
-            for part in unit
-        )
-        if not all(""",
+        replace(part, expects=self._rows[part.row.id].revision)
+        if isinstance(part, Change) and part.expects and self._rows[part.row.id].status is Status.CANCELLED
+        else part
+        for part in unit
+    )
+    if not all(""",
         ),
     ),
     _mutant(
@@ -148,26 +150,21 @@ def _patched(patch: Patch) -> Generator[None]:
 
 def _rewritten(original: Any, patch: Patch) -> Any:
     function: Callable[..., Any] = original.__func__ if isinstance(original, staticmethod | classmethod) else original
-    source = textwrap.dedent(inspect.getsource(function))
+    source: str = getattr(function, "__mutated__", "") or textwrap.dedent(inspect.getsource(function))
     if source.count(patch.old) != 1:
         raise LookupError(f"{patch.where} has {source.count(patch.old)} times {patch.old!r}: mend this mutant")
     made: dict[str, Any] = {}
-    code = compile(source.replace(patch.old, patch.new), f"<mutant of {patch.where}>", "exec", flags=_annotations())
+    mutated = source.replace(patch.old, patch.new)
+    code = compile(mutated, f"<mutant of {patch.where}>", "exec", flags=__future__.annotations.compiler_flag)
     exec(code, function.__globals__, made)  # noqa: S102 -- our own source, with a defect of our own
-    return made[function.__name__]
-
-
-def _annotations() -> int:
-    import __future__  # noqa: PLC0415 -- as every module here has it
-
-    return __future__.annotations.compiler_flag
+    result = made[function.__name__]
+    getattr(result, "__func__", result).__mutated__ = mutated
+    return result
 
 
 @contextmanager
 def _replaced(owner: Any, name: str, new: Any) -> Generator[None]:
     """Put *new* in its place: also where other modules have imported it by name."""
-    import sys  # noqa: PLC0415
-
     old = inspect.getattr_static(owner, name)
     places = [(owner, name)]
     if inspect.ismodule(owner):

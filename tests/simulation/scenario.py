@@ -28,9 +28,9 @@ from tests.simulation.blocks import Flow, drawn_flow, poisoned_flow
 __all__ = ["checks", "drawn_manner", "drawn_scenario"]
 
 _NEVER_SIGNALLED: Final = 0.05
-_CANCELLED: Final = 0.2
+_CANCELLED: Final = 0.3
 _PAUSED: Final = 0.25
-_BEGIN_WITHIN: Final = 20.0
+_BEGIN_WITHIN: Final = (1.0, 12.0)
 """seconds"""
 UNLIMITED: Final = 1_000
 """crashes that no run comes to"""
@@ -52,7 +52,7 @@ class _Case:
 def drawn_manner(random: Random) -> Manner:
     """Draw how engines are set up. Only where few crashes are allowed may an execution end for having crashed."""
     return Manner(
-        lease=random.choice((5.0, 10.0, 10.0, 20.0)),
+        lease=random.choice((2.0, 3.0, 3.0, 10.0)),
         max_crashes=random.choice((2, UNLIMITED, UNLIMITED)),
         concurrency=random.choice((1, 2, 10)),
         poll_interval=random.choice((0.5, 1.0, 3.0)),
@@ -81,14 +81,15 @@ def drawn_scenario(random: Random) -> Scenario:
 
 
 async def _drive(cases: list[_Case], client: Client) -> None:
+    within = client.random.choice(_BEGIN_WITHIN)
     async with anyio.create_task_group() as tasks:
         for case in cases:
-            tasks.start_soon(_drive_one, case, client)
+            tasks.start_soon(_drive_one, case, client, within)
 
 
-async def _drive_one(case: _Case, client: Client) -> None:
+async def _drive_one(case: _Case, client: Client, within: float) -> None:
     random = case.random
-    await client.sleep(random.random() * _BEGIN_WITHIN)
+    await client.sleep(random.random() * within)
     await client.start(case.flow.workflow, 1, id=case.id)
     if random.random() < 0.2:
         await client.start(case.flow.workflow, 1, id=case.id)
@@ -156,7 +157,7 @@ async def _pause(client: Client, id: str, random: Random) -> None:
 
 
 async def _cancel(client: Client, id: str, random: Random) -> None:
-    await client.sleep(random.random() * 20)
+    await client.sleep(random.random() * random.choice((3.0, 20.0)))
     await client.cancel(id)
 
 

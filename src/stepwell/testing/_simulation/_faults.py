@@ -17,7 +17,7 @@ FAULTS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
 _LONGEST: Final[dict[FaultKind, float]] = {
     "pause": 15.0,
     "partition": 12.0,
-    "slow": 6.0,
+    "slow": 10.0,
     "flaky": 5.0,
     "deaf": 20.0,
     "block": 15.0,
@@ -32,7 +32,7 @@ class Fault:
 
     *delay* is counted from the fault before, in seconds, *duration* from its beginning. *victim* counts the processes
     that live then, and goes round. The kinds: `crash` kills a process; `pause` stops it as SIGSTOP does, while time
-    goes on for all others; `partition` cuts it off from the storage; `slow` makes messages take up to 4 s each way;
+    goes on for all others; `partition` cuts it off from the storage; `slow` makes its messages take up to 4 s each way;
     `flaky` loses some of all requests and answers; `deaf` loses all hints that something is due; `drain` stops a
     process in good order; `poison` lets the next handler there kill its process; `block` lets the next handler there
     keep the loop to itself; `stubborn` lets the next handler there that is cancelled go on for a while.
@@ -46,8 +46,9 @@ class Fault:
 
 def drawn_plan(random: Random, *, within: float) -> tuple[Fault, ...]:
     """Draw faults that begin within so many seconds; each plan leaves some kinds out, so that rarer ones meet."""
-    kinds: Sequence[FaultKind] = [kind for kind in FAULTS if random.random() < 0.65] or FAULTS
-    pause = random.choice((1.0, 2.0, 4.0, 8.0))
+    share = random.choice((0.2, 0.4, 0.7, 0.9))
+    kinds: Sequence[FaultKind] = [kind for kind in FAULTS if random.random() < share] or FAULTS
+    pause = random.choice((0.5, 1.0, 2.0, 4.0))
     faults: list[Fault] = []
     at = 0.0
     while True:

@@ -81,7 +81,8 @@ class Network:
         self.trace: list[tuple[Any, ...]] = []
         self.cut_off: dict[Process, int] = {}
         """how many partitions cut each process off"""
-        self.slow = 0
+        self.slow: dict[Process, int] = {}
+        """how many faults slow each process's messages down"""
         self.flaky = 0
         """how many faults of that kind are on"""
         self.deaf = 0
@@ -104,7 +105,8 @@ class Network:
     def heal(self) -> None:
         """Let everything through again."""
         self.cut_off.clear()
-        self.slow = self.flaky = self.deaf = 0
+        self.slow.clear()
+        self.flaky = self.deaf = 0
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Do something by the storage's clock, whatever process this is called in."""
@@ -118,7 +120,7 @@ class Network:
             await anyio.lowlevel.checkpoint()
             raise StorageError("the process is gone")
         request = _Request(sender, verb, work, ids, anyio.current_time())
-        self._post(partial(self._arrive, request))
+        self._post(partial(self._arrive, request), self._latency(sender))
         try:
             with anyio.move_on_after(_ANSWER_LIMIT):
                 await request.answered.wait()
@@ -138,16 +140,16 @@ class Network:
 
     # -- what is on the wire -------------------------------------------------------------------------------------------
 
-    def _post(self, delivery: Callable[[], Awaitable[None] | None], delay: float | None = None) -> None:
-        at = anyio.current_time() + (self._latency() if delay is None else delay)
+    def _post(self, delivery: Callable[[], Awaitable[None] | None], delay: float) -> None:
+        at = anyio.current_time() + delay
         self._posted += 1
         heapq.heappush(self._wire, (at, self._posted, delivery))
         if self._wire[0][1] == self._posted:
             self._moved.set()
 
-    def _latency(self) -> float:
+    def _latency(self, process: Process) -> float:
         draw = self._schedule.random()
-        if self.slow and draw < 0.5:
+        if self.slow.get(process) and draw < 0.5:
             return self._schedule.random() * _SLOWEST
         return _SELDOM if draw > 0.96 else _USUAL[int(draw * 100) % len(_USUAL)]
 
@@ -197,7 +199,7 @@ class Network:
 
     def _answer(self, request: _Request, result: Any = None, error: Exception | None = None) -> None:
         request.result, request.error = result, error
-        self._post(partial(self._return, request))
+        self._post(partial(self._return, request), self._latency(request.sender))
 
     def _return(self, request: _Request) -> None:
         if not self._held_up(request, partial(self._return, request)):
@@ -209,7 +211,7 @@ class Network:
         for listener in self._ears:
             if listener.name not in self._hinted and not listener.is_dead:
                 self._hinted.add(listener.name)
-                self._post(partial(self._ring, listener))
+                self._post(partial(self._ring, listener), self._latency(listener))
 
     def _ring(self, listener: Process) -> None:
         self._hinted.discard(listener.name)

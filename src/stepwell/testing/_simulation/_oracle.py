@@ -14,15 +14,24 @@ from stepwell.storage import Kind, SignalState, Status
 
 if TYPE_CHECKING:
     from stepwell.storage import Entry, Storage, Stored
+    from stepwell.testing._simulation._processes import Process
     from stepwell.testing._simulation._recorder import Call
 
 __all__ = ["Ledger", "Oracle", "StoredCheck"]
+
+_Visit = tuple[str | None, int]
 
 StoredCheck = Callable[["Stored"], Iterable[str]]
 """Looks at an execution as it is stored just now; gives what is wrong with it."""
 
 _ENDS: Final = frozenset({Kind.SUCCEEDED, Kind.FAILED, Kind.CANCELLED})
 _SUCCESSES: Final = frozenset({Kind.STEP_SUCCEEDED, Kind.STEP_ROUTED, Kind.STEP_RESUMED})
+_ENDED_ATTEMPT: Final = _SUCCESSES | {
+    Kind.STEP_RETRY,
+    Kind.STEP_FAILED,
+    Kind.STEP_SUSPENDED,
+    Kind.STEP_INTERRUPTED,
+}
 _DUE: Final = frozenset({Status.QUEUED, Status.RUNNING, Status.WAITING})
 
 
@@ -49,7 +58,7 @@ class Oracle:
         self.problems: list[str] = []
         self.stored: dict[str, Stored] = {}
         """each execution as it was last seen"""
-        self._succeeded: dict[str, set[tuple[str | None, int]]] = defaultdict(set)
+        self._succeeded: dict[str, set[_Visit]] = defaultdict(set)
         self._running: dict[str, list[Call]] = defaultdict(list)
 
     def problem(self, text: str) -> None:
@@ -80,6 +89,8 @@ class Oracle:
                 if visit in self._succeeded[row.id]:
                     self.problem(f"[1] {row.id}: visit {entry.visit} of {entry.step} succeeded twice")
                 self._succeeded[row.id].add(visit)
+            elif entry.kind is Kind.CLAIMED:
+                self._look_at_claim(row.id, entry.worker or "")
         self._look_at_journal(row.id, journal, known)
         self._look_at_row(stored)
         for check in self._checks:
@@ -105,17 +116,25 @@ class Oracle:
         self._look_at_attempts(id, journal)
 
     def _look_at_attempts(self, id: str, journal: tuple[Entry, ...]) -> None:
-        """An attempt's number is one above that of the last that began in its visit, unless that was taken back."""
-        last: dict[tuple[str | None, int], int] = {}
+        """The attempts of a visit that began are numbered from 1, without gaps, whatever became of them [4]."""
+        last: dict[_Visit, int] = {}
+        current: tuple[_Visit, int] | None = None
         for entry in journal:
             visit = (entry.step, entry.visit)
             if entry.kind is Kind.STEP_STARTED or (entry.kind is Kind.CLAIMED and entry.ref != Status.SUSPENDED):
-                if entry.attempt not in (last.get(visit, 0), last.get(visit, 0) + 1):
+                if current is not None:  # lost
+                    last[current[0]] = current[1]
+                if entry.attempt != last.get(visit, 0) + 1:
                     self.problem(f"[4] {id}: attempt {entry.attempt} of {entry.step} follows {last.get(visit, 0)}")
+                current = (visit, entry.attempt)
+            elif entry.kind is Kind.RESUMED and entry.payload is not None and entry.ref == Status.SUSPENDED:
+                last[visit] = entry.attempt  # a wait that failed is open again, which is its next attempt
             elif entry.kind in (Kind.RELEASED, Kind.PAUSED):
-                last[visit] = entry.attempt  # one that did not begin is numbered again
-                continue
-            last[visit] = max(last.get(visit, 0), entry.attempt)
+                current = None  # taken back, or ended before
+            elif entry.kind in _ENDED_ATTEMPT:
+                if entry.attempt - last.get(visit, 0) not in (0, 1):
+                    self.problem(f"[4] {id}: attempt {entry.attempt} of {entry.step} ends after {last.get(visit, 0)}")
+                last[visit], current = entry.attempt, None
 
     def _look_at_row(self, stored: Stored) -> None:
         """Nobody is forgotten [6]: what lives is due, leased, paused, or has somebody who will wake it."""
@@ -153,7 +172,7 @@ class Oracle:
             self._look_at_start(call, stored)
         self._running[call.execution].append(call)
         if not is_resolver:
-            self._look_for_overlap(call)
+            self._look_for_overlap(call, has_just_begun=True)
 
     def ended(self, call: Call) -> None:
         """A handler has ended, one way or the other."""
@@ -167,24 +186,35 @@ class Oracle:
         if (call.step, call.visit) in self._succeeded[call.execution]:
             self.problem(f"[3] {call.execution}: {call.step} is begun by {call.process.name} after its success")
         row = stored.row
+        if row.worker is not None and not _belongs(row.worker, call.process):
+            self.problem(f"[3] {call.execution}: {call.step} is begun by {call.process.name}, and {row.worker} holds it")
         is_here = (row.step, row.visit) == (call.step, call.visit)
         if not call.is_rider and is_here and call.attempt > row.attempt:
             self.problem(f"[4] {call.execution}: attempt {call.attempt} of {call.step} runs and isn't stored")
 
-    def _look_for_overlap(self, call: Call) -> None:
+    def _look_for_overlap(self, call: Call, *, has_just_begun: bool = False) -> None:
         """Two workers never run handlers of one execution at once, unless one stands still or can't be stopped [3].
 
-        One that stood still is stopped as soon as it goes on, and may until then have run to its next wait.
+        One that stood still is stopped as soon as it goes on, and may until then have run to its next wait; but it
+        begins nothing new.
         """
         now = self._now()
+        is_free = has_just_begun or self._runs_freely(call, now)
         for other in self._running[call.execution]:
             if other.process is call.process or other.kind == "wait":
                 continue
-            if self._runs_freely(other, now) and self._runs_freely(call, now):
+            if is_free and self._runs_freely(other, now):
                 self.problem(
                     f"[3] {call.execution}: {call.step} runs on {call.process.name} since {call.began_at:.3f} and "
                     f"{other.step} on {other.process.name} since {other.began_at:.3f}"
                 )
+
+    def _look_at_claim(self, id: str, worker: str) -> None:
+        """Whoever had the lease before has stopped its handler by now, for its trust ends before the lease [3]."""
+        now = self._now()
+        for call in self._running[id]:
+            if call.kind != "wait" and not _belongs(worker, call.process) and self._runs_freely(call, now):
+                self.problem(f"[3] {id}: {worker} claims it, and {call.step} still runs on {call.process.name}")
 
     @staticmethod
     def _runs_freely(call: Call, now: float) -> bool:
@@ -221,6 +251,11 @@ class Oracle:
         if stored.row.status is Status.SUSPENDED and child is not None and child in self.stored:
             if self.stored[child].row.status.is_terminal:
                 self.problem(f"[6] {id}: its child {child} has ended, and it still waits")
+
+
+def _belongs(worker: str, process: Process) -> bool:
+    """Tell whether a worker lives in that process, whose engine gives its workers its name."""
+    return worker.startswith(f"{process.name}-")
 
 
 def _is_idle(stored: Stored) -> bool:

@@ -77,7 +77,7 @@ class Trial:
     plan: tuple[Fault, ...] | None = None
     """in place of the one that the seed draws"""
     workers: int = 3
-    faults_for: float = 40.0
+    faults_for: float = 30.0
     settle_within: float = 400.0
     """virtual seconds"""
 
@@ -201,23 +201,26 @@ class _World:
                 if not process.is_paused:
                     process.pause(anyio.current_time())
                     self._resume_later(fault.duration, process)
-            case "partition":
-                network.cut_off[process] = network.cut_off.get(process, 0) + 1
-                network.after(fault.duration, partial(self._reconnect, process))
+            case "partition" | "slow":
+                hit = network.cut_off if fault.kind == "partition" else network.slow
+                hit[process] = hit.get(process, 0) + 1
+                network.after(fault.duration, partial(_less, hit, process))
             case "drain":
                 node.stop()
-            case "slow" | "flaky" | "deaf":
-                setattr(network, fault.kind, getattr(network, fault.kind) + 1)
-                network.after(fault.duration, partial(self._less, fault.kind))
+            case "flaky":
+                network.flaky += 1
+                network.after(fault.duration, self._less_flaky)
+            case "deaf":
+                network.deaf += 1
+                network.after(fault.duration, self._less_deaf)
             case "poison" | "block" | "stubborn":
                 self._recorder.hazards.setdefault(process.name, []).append((fault.kind, fault.duration))
 
-    def _reconnect(self, process: Process) -> None:
-        left = self._network.cut_off.get(process, 0)
-        self._network.cut_off[process] = max(0, left - 1)
+    def _less_flaky(self) -> None:
+        self._network.flaky = max(0, self._network.flaky - 1)
 
-    def _less(self, kind: str) -> None:
-        setattr(self._network, kind, max(0, getattr(self._network, kind) - 1))
+    def _less_deaf(self) -> None:
+        self._network.deaf = max(0, self._network.deaf - 1)
 
     def _resume_later(self, seconds: float, process: Process) -> None:
         self._network.after(seconds, lambda: process.resume(anyio.current_time()))
@@ -277,6 +280,11 @@ class _World:
         for id, stored in sorted(self.oracle.stored.items()):
             digest.update(repr((id, stored.row, stored.journal, stored.signals)).encode())
         return digest.hexdigest()
+
+
+def _less(hit: dict[Process, int], process: Process) -> None:
+    """One fault fewer; none are left where all was mended meanwhile."""
+    hit[process] = max(0, hit.get(process, 0) - 1)
 
 
 @contextmanager
