@@ -209,7 +209,7 @@ class Leases:
             held = self._held.get(lease.id)
             if held is not None and held.token == lease.token and lease not in unmoved:
                 held.trusted_until = max(held.trusted_until, sent_at + self._lease - self._margin)
-        self.lose(lost)
+        self.lose(renewal.lost)
         self._abandoned.intersection_update(renewal.unknown)
         if no_claims:  # else its answer may be on its way
             for lease in renewal.unknown:

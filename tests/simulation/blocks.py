@@ -123,7 +123,7 @@ class _Builder:
     def build(self) -> Flow:
         ends_well = self.depth or self.random.random() < 0.7
         end = self.done if ends_well else fail(name="ended")(done)
-        start, path = self.chain(end, self.random.randint(1, 4))
+        start, path = self.chain(end, self.random.randint(2, 5))
         workflow = Workflow[int, Any](self.name, version=self.version, start=start, edges=self.edges)
         return Flow(workflow, path, self.waits, "succeeded" if ends_well else "failed")
 

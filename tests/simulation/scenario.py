@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -21,16 +21,16 @@ from stepwell import (
 )
 from stepwell._history import History
 from stepwell._model import LEGAL, Status
-from stepwell.storage import Stored
-from stepwell.testing._simulation import Client, Manner, Scenario
+from stepwell.storage import Row, Stored
+from stepwell.testing._simulation import Client, WorkerSettings, Scenario
 from tests.simulation.blocks import Flow, drawn_flow, poisoned_flow
 
-__all__ = ["checks", "drawn_manner", "drawn_scenario"]
+__all__ = ["checks", "drawn_settings", "drawn_scenario"]
 
 _NEVER_SIGNALLED: Final = 0.05
 _CANCELLED: Final = 0.3
 _PAUSED: Final = 0.25
-_BEGIN_WITHIN: Final = (1.0, 12.0)
+_BEGIN_WITHIN: Final = (1.0, 10.0)
 """seconds"""
 UNLIMITED: Final = 1_000
 """crashes that no run comes to"""
@@ -49,9 +49,9 @@ class _Case:
     unsignalled: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
 
-def drawn_manner(random: Random) -> Manner:
+def drawn_settings(random: Random) -> WorkerSettings:
     """Draw how engines are set up. Only where few crashes are allowed may an execution end for having crashed."""
-    return Manner(
+    return WorkerSettings(
         lease=random.choice((2.0, 3.0, 3.0, 10.0)),
         max_crashes=random.choice((2, UNLIMITED, UNLIMITED)),
         concurrency=random.choice((1, 2, 10)),
@@ -62,20 +62,19 @@ def drawn_manner(random: Random) -> Manner:
 
 def drawn_scenario(random: Random) -> Scenario:
     """Draw workflows, executions, and what happens to them."""
-    manner = drawn_manner(random)
+    settings = drawn_settings(random)
     flows = [drawn_flow(random, f"flow{number}") for number in range(random.randint(1, 2))]
     if random.random() < 0.4:
         flows.append(drawn_flow(random, "flow0", version="2"))
     if random.random() < 0.15:
         flows.append(poisoned_flow("poisoned"))
-        manner = replace(manner, max_crashes=2)
+        settings = replace(settings, max_crashes=2)
     cases = [_Case(f"e{number}", random.choice(flows), Random(random.getrandbits(63))) for number in range(4)]
-    by_id = {case.id: case for case in cases}
     return Scenario(
         [flow.workflow for flow in flows],
         partial(_drive, cases),
-        expect=partial(_expected, by_id, may_crash=manner.max_crashes < UNLIMITED),
-        manner=manner,
+        expect=partial(_expected, cases, may_crash=settings.max_crashes < UNLIMITED),
+        settings=settings,
         checks=checks(),
     )
 
@@ -161,27 +160,32 @@ async def _cancel(client: Client, id: str, random: Random) -> None:
     await client.cancel(id)
 
 
-def _expected(
-    cases: dict[str, _Case], id: str, status: str, output: str | None, error: str | None, *, may_crash: bool
-) -> Iterable[str]:
-    case = cases.get(id)
-    if case is None:  # a child, which its parent answers for
-        return
+def _expected(cases: list[_Case], rows: Mapping[str, Row], *, may_crash: bool) -> Iterable[str]:
+    for case in cases:
+        crashed = [row.id for row in rows.values() if _is_of(row, case.id) and "StepCrashed" in (row.error or "")]
+        if crashed and not may_crash:
+            yield f"{case.id}: {crashed} failed for having crashed, and no limit was set"
+        if case.id in rows and not crashed:
+            yield from (f"{case.id}: {wrong}" for wrong in _wrong_with(case, rows[case.id]))
+
+
+def _is_of(row: Row, id: str) -> bool:
+    return row.id == id or row.id.startswith(f"{id}/")
+
+
+def _wrong_with(case: _Case, row: Row) -> Iterable[str]:
     flow = case.flow
-    if case.is_cancelled and status == "cancelled":
+    if case.is_cancelled and row.status is Status.CANCELLED:
         return
-    if error is not None and "StepCrashed" in error:
-        if not may_crash:
-            yield f"it failed for having crashed, and no limit was set: {error}"
-        return
-    if status == "suspended":
+    if row.status is Status.SUSPENDED:
         if not case.unsignalled:
             yield "it is suspended, and every wait was signalled"
         return
-    if status != flow.status:
-        yield f"it is {status} ({error}), and should be {flow.status}"
+    if row.status != flow.status:
+        yield f"it is {row.status} ({row.error}), and should be {flow.status}"
         return
-    given = json.loads(output or "null") if status == "succeeded" else json.loads(error or "{}").get("value")
+    error = json.loads(row.error or "{}").get("value")
+    given = json.loads(row.output or "null") if row.status is Status.SUCCEEDED else error
     if given != flow.output:
         yield f"it went {given!r}, and should have gone {flow.output!r}"
 

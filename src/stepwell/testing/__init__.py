@@ -1,6 +1,10 @@
-"""Help for tests: of storages, whose contract is `STORAGE_CHECKS`.
+"""Help for tests.
 
-A storage of your own is right when it passes them all, on asyncio and on Trio:
+Of workflows, under faults: `simulate` runs them with the real engine while simulated processes die, stop, are cut off
+and start again, in virtual time, the same way for the same seed.
+
+Of storages, whose contract is `STORAGE_CHECKS`. A storage of your own is right when it passes them all, on asyncio and
+on Trio:
 
     @pytest.mark.anyio
     @pytest.mark.parametrize("check", STORAGE_CHECKS, ids=lambda check: check.__name__)
@@ -11,6 +15,36 @@ A storage of your own is right when it passes them all, on asyncio and on Trio:
 from __future__ import annotations
 
 from stepwell.testing._scene import Check, ContractBroken
+from stepwell.testing._simulation import (
+    BACKENDS,
+    FAULTS,
+    Backend,
+    Client,
+    Fault,
+    Livelock,
+    Outcome,
+    Scenario,
+    SimulationFailed,
+    SimulationReport,
+    WorkerSettings,
+    simulate,
+)
 from stepwell.testing._storage_checks import STORAGE_CHECKS
 
-__all__ = ["STORAGE_CHECKS", "Check", "ContractBroken"]
+__all__ = [
+    "BACKENDS",
+    "FAULTS",
+    "STORAGE_CHECKS",
+    "Backend",
+    "Check",
+    "Client",
+    "ContractBroken",
+    "Fault",
+    "Livelock",
+    "Outcome",
+    "Scenario",
+    "SimulationFailed",
+    "SimulationReport",
+    "WorkerSettings",
+    "simulate",
+]

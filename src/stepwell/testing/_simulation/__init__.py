@@ -5,7 +5,7 @@ from __future__ import annotations
 from stepwell.testing._simulation._client import Client
 from stepwell.testing._simulation._faults import FAULTS, Fault
 from stepwell.testing._simulation._loops import BACKENDS, Backend, Livelock
-from stepwell.testing._simulation._nodes import Manner
+from stepwell.testing._simulation._nodes import WorkerSettings
 from stepwell.testing._simulation._simulate import SimulationFailed, SimulationReport, simulate
 from stepwell.testing._simulation._world import Outcome, Scenario
 
@@ -16,7 +16,7 @@ __all__ = [
     "Client",
     "Fault",
     "Livelock",
-    "Manner",
+    "WorkerSettings",
     "Outcome",
     "Scenario",
     "SimulationFailed",

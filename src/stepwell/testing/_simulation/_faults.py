@@ -48,7 +48,7 @@ def drawn_plan(random: Random, *, within: float) -> tuple[Fault, ...]:
     """Draw faults that begin within so many seconds; each plan leaves some kinds out, so that rarer ones meet."""
     share = random.choice((0.2, 0.4, 0.7, 0.9))
     kinds: Sequence[FaultKind] = [kind for kind in FAULTS if random.random() < share] or FAULTS
-    pause = random.choice((0.5, 1.0, 2.0, 4.0))
+    pause = random.choice((0.2, 0.5, 1.0, 2.0))
     faults: list[Fault] = []
     at = 0.0
     while True:

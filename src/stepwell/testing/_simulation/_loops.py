@@ -23,6 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import anyio
+from anyio import CancelScope
 
 from stepwell.testing._simulation._processes import process_in
 
@@ -51,12 +52,17 @@ class Livelock(AssertionError):
 
 
 class _VirtualClock:
-    """Where a loop stands in virtual time."""
+    """Where a loop stands in virtual time, and whether it gets on."""
 
-    def __init__(self) -> None:
+    def __init__(self, stuck: Callable[[], None]) -> None:
+        """Call *stuck* before what spins or waits in vain is cancelled."""
+        self._stuck = stuck
         self._nanoseconds = 0
         self._turns = 0
         self._spins = 0
+        self.scope: CancelScope | None = None
+        """around all that runs"""
+        self.livelock: Livelock | None = None
 
     @property
     def now(self) -> float:
@@ -80,11 +86,25 @@ class _VirtualClock:
             self._spins += 1
             self.move_to(max(next_timer, self.now))
         if self._spins > _MAX_SPINS or self._turns > _MAX_STUCK:
-            self.fail("it spins without end", tasks())
+            self.give_up("it spins without end", tasks)
 
-    def fail(self, what: str, tasks: list[str]) -> None:
-        listed = "\n  ".join(tasks)
-        raise Livelock(f"at {self.now:.9f} s of virtual time {what}; its tasks:\n  {listed}")
+    def give_up(self, what: str, tasks: Callable[[], list[str]]) -> None:
+        """Cancel everything, and remember why; raise it here and now where that doesn't help."""
+        if self.livelock is not None or self.scope is None:
+            raise self.livelock or Livelock(what)
+        listed = "\n  ".join(tasks())
+        self.livelock = Livelock(f"at {self.now:.9f} s of virtual time {what}; its tasks:\n  {listed}")
+        self._turns = self._spins = 0
+        self._stuck()
+        self.scope.cancel()
+
+    async def run(self, main: Callable[[], Awaitable[T]]) -> T:
+        """Run *main*. Raises Livelock."""
+        with CancelScope() as self.scope:
+            result = await main()
+            if self.livelock is None:
+                return result
+        raise self.livelock or AssertionError("unreachable")
 
 
 # -- asyncio -----------------------------------------------------------------------------------------------------------
@@ -104,9 +124,9 @@ class _Loop(asyncio.SelectorEventLoop):
     _timer_cancelled_count: int
     _stopping: bool
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, virtual: _VirtualClock) -> None:
         super().__init__()
-        self._virtual = _VirtualClock()
+        self._virtual = virtual
         self._random = random.Random(seed)  # noqa: S311 -- it decides an order
         self._made = 0
         self.set_task_factory(self._make)  # type: ignore[arg-type] # typeshed wants a protocol without defaults
@@ -129,7 +149,7 @@ class _Loop(asyncio.SelectorEventLoop):
         elif scheduled:
             virtual.move_to(next_timer)
         else:
-            virtual.fail("nothing can happen any more", self._tasks())
+            virtual.give_up("nothing can happen any more", self._tasks)
         now = virtual.now
         while scheduled and scheduled[0].when() <= now:
             handle = heapq.heappop(scheduled)
@@ -183,8 +203,9 @@ def _task_of(handle: Handle) -> _Task | None:
     return owner if isinstance(owner, _Task) else None
 
 
-def _run_on_asyncio(seed: int, main: Callable[[], Awaitable[T]]) -> T:
-    return anyio.run(main, backend="asyncio", backend_options={"loop_factory": partial(_Loop, seed)})
+def _run_on_asyncio(seed: int, virtual: _VirtualClock, main: Callable[[], Awaitable[T]]) -> T:
+    options = {"loop_factory": partial(_Loop, seed, virtual)}
+    return anyio.run(virtual.run, main, backend="asyncio", backend_options=options)
 
 
 # -- Trio --------------------------------------------------------------------------------------------------------------
@@ -219,20 +240,20 @@ class _RunQueue(deque[Any]):
         return sorted(f"{task.name}: {task.coro!r}" for task in self._runner.tasks)
 
 
-def _run_on_trio(seed: int, main: Callable[[], Awaitable[T]]) -> T:
+def _run_on_trio(seed: int, virtual: _VirtualClock, main: Callable[[], Awaitable[T]]) -> T:
     import trio  # noqa: PLC0415 -- an extra
     from trio._core import _run as core  # noqa: PLC0415
     from trio.testing import MockClock  # noqa: PLC0415
 
-    virtual = _VirtualClock()
     clock: Any = MockClock(autojump_threshold=0)  # which Trio insists on; only its jump to the next timer is used
 
     def jump() -> None:
         runner: Any = core.GLOBAL_RUN_CONTEXT.runner
         deadline = runner.deadlines.next_deadline()
         if deadline == math.inf:
-            virtual.fail("nothing can happen any more", runner.runq.tasks())
-        virtual.move_to(deadline)
+            virtual.give_up("nothing can happen any more", runner.runq.tasks)
+        else:
+            virtual.move_to(deadline)
 
     clock.current_time = lambda: virtual.now
     clock._autojump = jump  # noqa: SLF001 -- a jump in floats can fall short of the timer
@@ -240,7 +261,7 @@ def _run_on_trio(seed: int, main: Callable[[], Awaitable[T]]) -> T:
     async def start() -> T:
         runner: Any = core.GLOBAL_RUN_CONTEXT.runner
         runner.runq = _RunQueue(runner, virtual)
-        return await main()
+        return await virtual.run(main)
 
     switched: Any = core
     before, state = switched._ALLOW_DETERMINISTIC_SCHEDULING, switched._r.getstate()  # noqa: SLF001
@@ -257,6 +278,13 @@ def _run_on_trio(seed: int, main: Callable[[], Awaitable[T]]) -> T:
         switched._r.setstate(state)  # noqa: SLF001
 
 
-def run_simulated(backend: Backend, seed: int, main: Callable[[], Awaitable[T]]) -> T:
-    """Run *main* on a loop of its own, in virtual time from 0 on, in the order that the seed decides."""
-    return (_run_on_trio if backend == "trio" else _run_on_asyncio)(seed, main)
+def run_simulated(
+    backend: Backend, seed: int, main: Callable[[], Awaitable[T]], *, stuck: Callable[[], None] = lambda: None
+) -> T:
+    """Run *main* on a loop of its own, in virtual time from 0 on, in the order that the seed decides.
+
+    Raises Livelock, after everything was cancelled, where nothing can happen any more or something spins without end;
+    *stuck* is called before. What ignores that, too, is dropped as it is.
+    """
+    virtual = _VirtualClock(stuck)
+    return (_run_on_trio if backend == "trio" else _run_on_asyncio)(seed, virtual, main)

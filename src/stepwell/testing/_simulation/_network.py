@@ -35,6 +35,9 @@ _USUAL: Final = (0.001, 0.001, 0.005, 0.02)
 _SELDOM: Final = 0.3
 """seconds on the wire, one way"""
 _SLOWEST: Final = 4.0
+_SLOW_ANSWERS: Final = 0.8
+_SLOW_REQUESTS: Final = 0.25
+"""how many of them are slow, where it is slow"""
 _LOST: Final = 0.15
 """of the requests and of the answers, while it is flaky"""
 _ANSWER_LIMIT: Final = 4.0
@@ -120,7 +123,7 @@ class Network:
             await anyio.lowlevel.checkpoint()
             raise StorageError("the process is gone")
         request = _Request(sender, verb, work, ids, anyio.current_time())
-        self._post(partial(self._arrive, request), self._latency(sender))
+        self._post(partial(self._arrive, request), self._latency(sender, is_answer=False))
         try:
             with anyio.move_on_after(_ANSWER_LIMIT):
                 await request.answered.wait()
@@ -147,9 +150,10 @@ class Network:
         if self._wire[0][1] == self._posted:
             self._moved.set()
 
-    def _latency(self, process: Process) -> float:
+    def _latency(self, process: Process, *, is_answer: bool = True) -> float:
+        """Return how long a message takes. Where it is slow, answers mostly are: so others go on in the meantime."""
         draw = self._schedule.random()
-        if self.slow.get(process) and draw < 0.5:
+        if self.slow.get(process) and draw < (_SLOW_ANSWERS if is_answer else _SLOW_REQUESTS):
             return self._schedule.random() * _SLOWEST
         return _SELDOM if draw > 0.96 else _USUAL[int(draw * 100) % len(_USUAL)]
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from stepwell.storage import Storage
     from stepwell.testing._simulation._processes import Process
 
-__all__ = ["Manner", "Node", "Operation"]
+__all__ = ["WorkerSettings", "Node", "Operation"]
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class WorkerSettings:
     """How engines and workers are set up, as in `Engine` and `Engine.worker`."""
 
     lease: float = 10.0
@@ -64,7 +64,7 @@ class Node:
         process: Process,
         storage: Storage,
         workflows: Sequence[Workflow[Any, Any]],
-        manner: Manner,
+        settings: WorkerSettings,
         seed: int,
         *,
         works: bool,
@@ -78,7 +78,7 @@ class Node:
         self.has_left = anyio.Event()
         self._storage = storage
         self._workflows = workflows
-        self._manner = manner
+        self._settings = settings
         self._seed = seed
         self._failed = failed
         self._engine: Engine | None = None
@@ -105,14 +105,14 @@ class Node:
     async def live(self) -> None:
         """Be the process. A storage that can't be reached at the start ends it."""
         PROCESS.set(self.process)
-        manner = self._manner
+        settings = self._settings
         try:
             async with (
                 Engine(
                     self._storage,
                     workflows=self._workflows,
-                    lease=manner.lease,
-                    max_crashes=manner.max_crashes,
+                    lease=settings.lease,
+                    max_crashes=settings.max_crashes,
                     name=self.process.name,
                     seed=self._seed,
                 ) as engine,
@@ -120,7 +120,7 @@ class Node:
             ):
                 if self.works:
                     async with engine.worker(
-                        concurrency=manner.concurrency, poll_interval=manner.poll_interval, grace=manner.grace
+                        concurrency=settings.concurrency, poll_interval=settings.poll_interval, grace=settings.grace
                     ):
                         await self._serve(engine, tasks)
                 else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepwell.testing._simulation._faults import Fault
 from stepwell.testing._simulation._loops import BACKENDS, Backend
-from stepwell.testing._simulation._nodes import Manner
+from stepwell.testing._simulation._nodes import WorkerSettings
 from stepwell.testing._simulation._world import Outcome, Scenario, Trial, run_trial
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def simulate(
     backends: Sequence[Backend] = BACKENDS,
     faults: Sequence[Fault] | None = None,
     workers: int = 3,
-    manner: Manner | None = None,
+    settings: WorkerSettings | None = None,
     checks: Sequence[StoredCheck] = (),
     fail_fast: bool = True,
     replay: str = _REPLAY,
@@ -74,11 +74,11 @@ def simulate(
 
     The same seed is the same run, whatever the hash seed, as long as handlers keep to virtual time and to random
     numbers of their own seeds. Handlers must not use threads; `def` activities are called in line. In place of
-    workflows, a function may draw a `Scenario` from the seed's generator, that has its manner and checks in it.
+    workflows, a function may draw a `Scenario` from the seed's generator, that has its settings and checks in it.
 
     Raises SimulationFailed for the first run that breaks a promise; with *fail_fast* False all are reported.
     """
-    scenario = _scenario(workflows, workload, manner, tuple(checks))
+    scenario = _scenario(workflows, workload, settings, tuple(checks))
     report = SimulationReport()
     for seed in range(seeds) if isinstance(seeds, int) else seeds:
         for backend in backends:
@@ -97,12 +97,12 @@ def simulate(
 def _scenario(
     workflows: Sequence[Workflow[Any, Any]] | Callable[[Random], Scenario],
     workload: Callable[[Client], Awaitable[None]] | None,
-    manner: Manner | None,
+    settings: WorkerSettings | None,
     checks: tuple[StoredCheck, ...],
 ) -> Callable[[Random], Scenario]:
     if callable(workflows):
         return workflows
     if workload is None:
         raise TypeError("simulate needs a workload: what clients do with the workflows")
-    given = Scenario(workflows, workload, manner=Manner() if manner is None else manner, checks=checks)
+    given = Scenario(workflows, workload, settings=WorkerSettings() if settings is None else settings, checks=checks)
     return lambda _: given

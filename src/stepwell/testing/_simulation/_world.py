@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +25,7 @@ from stepwell.testing._simulation._client import Client
 from stepwell.testing._simulation._faults import Fault, drawn_plan
 from stepwell.testing._simulation._loops import Backend, Livelock, run_simulated
 from stepwell.testing._simulation._network import Network
-from stepwell.testing._simulation._nodes import Manner, Node
+from stepwell.testing._simulation._nodes import WorkerSettings, Node
 from stepwell.testing._simulation._oracle import Ledger, Oracle, StoredCheck
 from stepwell.testing._simulation._processes import Process
 from stepwell.testing._simulation._recorder import Recorder
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from stepwell import Workflow
+    from stepwell.storage import Row
     from stepwell.testing._simulation._recorder import Call
 
 __all__ = ["Outcome", "Scenario", "Trial", "run_trial"]
@@ -55,15 +56,15 @@ logger = logging.getLogger("stepwell")
 class Scenario:
     """What is to be run under faults: workflows, what clients do with them, and what must have come of it.
 
-    *workload* is through when it returns. *expect* gets each execution's id, status, output and error (as JSON text)
-    at the end, and gives what is wrong with it. *manner* is how engines and workers are set up; each of *checks* looks at
+    *workload* is through when it returns. *expect* gets all rows by id at the end, and gives what is wrong with them.
+    *settings* is how engines and workers are set up; each of *checks* looks at
     what is stored after every commit.
     """
 
     workflows: Sequence[Workflow[Any, Any]]
     workload: Callable[[Client], Awaitable[None]]
-    expect: Callable[[str, str, str | None, str | None], Iterable[str]] | None = None
-    manner: Manner = Manner()
+    expect: Callable[[Mapping[str, Row]], Iterable[str]] | None = None
+    settings: WorkerSettings = WorkerSettings()
     checks: tuple[StoredCheck, ...] = ()
 
 
@@ -77,7 +78,7 @@ class Trial:
     plan: tuple[Fault, ...] | None = None
     """in place of the one that the seed draws"""
     workers: int = 3
-    faults_for: float = 30.0
+    faults_for: float = 25.0
     settle_within: float = 400.0
     """virtual seconds"""
 
@@ -102,7 +103,7 @@ class _World:
         self._schedule, self._faults, workload = (Random(seeds.getrandbits(63)) for _ in range(3))
         self._trial = trial
         self._scenario = trial.scenario(workload)
-        self._manner = self._scenario.manner
+        self._settings = self._scenario.settings
         self.plan = drawn_plan(self._faults, within=trial.faults_for) if trial.plan is None else trial.plan
         self.happened: Counter[str] = Counter()
         self.oracle = Oracle(anyio.current_time, self.happened, self._scenario.checks)
@@ -116,7 +117,7 @@ class _World:
         self._is_healed = False
 
     def run(self) -> None:
-        run_simulated(self._trial.backend, self._order, self._run)
+        run_simulated(self._trial.backend, self._order, self._run, stuck=self._bury_all)
 
     async def _run(self) -> None:
         storage = MemoryStorage(clock=lambda: _EPOCH + anyio.current_time())
@@ -160,7 +161,7 @@ class _World:
             process,
             SimulatedStorage(self._network, process, rate=rate),
             self._known_to(place),
-            self._manner,
+            self._settings,
             self._schedule.getrandbits(32),
             works=place > 0,
             failed=self.oracle.problem,
@@ -250,11 +251,13 @@ class _World:
         """Look at what there is now; what the tasks still do has no effect and isn't looked at."""
         self.oracle.look_at_end(self._ledger)
         if self._scenario.expect is not None:
-            for id, stored in sorted(self.oracle.stored.items()):
-                row = stored.row
-                for wrong in self._scenario.expect(id, row.status.value, row.output, row.error):
-                    self.oracle.problem(f"{id}: {wrong}")
+            rows = {id: stored.row for id, stored in sorted(self.oracle.stored.items())}
+            for wrong in self._scenario.expect(rows):
+                self.oracle.problem(wrong)
         self.trace.append((anyio.current_time(), "ended"))
+        self._bury_all()
+
+    def _bury_all(self) -> None:
         for process in (*(node.process for node in self._nodes), *self._buried):
             process.bury()
 
