@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Final, Literal
 
 import anyio
+import anyio.lowlevel
 
 from stepwell import Context, Retry, Workflow, activity, decision, fail, subworkflow, succeed, wait
 from stepwell.testing._simulation._processes import PROCESS
@@ -61,7 +62,7 @@ async def work(ctx: Ctx) -> str:
     random = Random(f"{ctx.execution_id}/{ctx.step}/{ctx.visit}/{ctx.attempt}")
     duration = LONG if random.random() < 0.06 else random.choice(DURATIONS)
     if random.random() < 0.3:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         duration /= 2
         await anyio.sleep(duration)
     await anyio.sleep(duration)

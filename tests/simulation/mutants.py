@@ -5,8 +5,8 @@ none of them can lose its meaning unseen.
 """
 
 from __future__ import annotations
-
 import __future__
+
 import inspect
 import sys
 import textwrap
@@ -15,6 +15,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
+
+from stepwell.testing import Fault
 
 __all__ = ["MUTANTS", "Mutant", "Patch", "switched_on"]
 
@@ -34,10 +36,12 @@ class Mutant:
 
     name: str
     patches: tuple[Patch, ...]
+    plan: tuple[Fault, ...] | None = None
+    """faults in place of those that a seed draws, for a defect that shows in one situation only"""
 
 
-def _mutant(name: str, *patches: tuple[str, str, str]) -> Mutant:
-    return Mutant(name, tuple(Patch(*patch) for patch in patches))
+def _mutant(name: str, *patches: tuple[str, str, str], plan: tuple[Fault, ...] | None = None) -> Mutant:
+    return Mutant(name, tuple(Patch(*patch) for patch in patches), plan)
 
 
 _MEMORY: Final = "storage.memory:MemoryStorage"
@@ -122,6 +126,84 @@ MUTANTS: Final = (
             "storage.memory:_leased",
             "row.attempt + (row.status is not Status.SUSPENDED)",
             "row.attempt + (row.status in (Status.QUEUED, Status.WAITING))",
+        ),
+    ),
+    # What the simulation has found in the engine.
+    _mutant(
+        "a lost claim is handed back under another crash budget than the engine's",
+        (
+            "_claims:hand_back",
+            "services.terms(keep_lease=False)",
+            "__import__('msgspec').structs.replace(services.terms(keep_lease=False), max_crashes=3)",
+        ),
+    ),
+    _mutant(
+        "a decision rides along though the lease ran out",
+        ("_runner:Run._settle", " and self.is_trusted(anyio.current_time())", ""),
+    ),
+    # What others have had.
+    _mutant(
+        "a child's end wakes nobody",
+        ("_transition._draft:Draft.wake_parent", "if row.parent is not None:", "if False:"),
+    ),
+    _mutant(
+        "a live job is rescued: a lease can be claimed before its end",
+        (
+            f"{_MEMORY}.claim",
+            "ids = self._take(capabilities, limit, now)",
+            "ids = self._take(capabilities, limit, now + round(lease * 400_000))",
+        ),
+    ),
+    _mutant(
+        "a renewal is taken to have moved what it reports as lost",
+        ("_leases:Leases._take_in", "lease not in unmoved", "True"),
+        ("_leases:Leases._take_in", "self.lose(renewal.lost)", "pass"),
+    ),
+    _mutant(
+        "a drained worker leaves its executions running, and due never",
+        (
+            "_transition._machine:_lease_given_up",
+            "draft.stand(Status.QUEUED, NOW)",
+            "draft.stand(Status.QUEUED, NEVER)",
+        ),
+    ),
+    _mutant(
+        "a signal is used twice",
+        (
+            f"{_MEMORY}._mark",
+            "state=state",
+            "state=SignalState.PENDING if state is SignalState.USED else state",
+        ),
+    ),
+    _mutant(
+        "what ended can be written again",
+        (
+            f"{_MEMORY}._permits",
+            "return part.expects == revision and part.signals in (None, signals)",
+            "ended = row is not None and row.status.is_terminal\n"
+            "            return ended or (part.expects == revision and part.signals in (None, signals))",
+        ),
+    ),
+    _mutant(
+        "a storage that can't be reached is booked as the step's failure",
+        (
+            "_runner:Run._settle",
+            "await self._commit_in_hand(in_hand, move)",
+            "try:\n"
+            "        await self._services.storage.load(self._held.id)\n"
+            "    except StorageError as error:\n"
+            "        event = self._calls._failed(self._workflow.steps[self._row.step], error, 'error')\n"
+            "        in_hand.events[:] = [event]\n"
+            "        move = transition(self._workflow, self._state, event, terms)\n"
+            "    await self._commit_in_hand(in_hand, move)",
+        ),
+    ),
+    _mutant(
+        "an attempt that was interrupted by a drain counts as failed",
+        (
+            "_runner:Run._give_up",
+            "Drained() if self._calls.has_begun",
+            'Raised(\'{"type":"Drained","message":"","code":"drain"}\') if self._calls.has_begun',
         ),
     ),
 )

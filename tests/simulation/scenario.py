@@ -22,10 +22,10 @@ from stepwell import (
 from stepwell._history import History
 from stepwell._model import LEGAL, Status
 from stepwell.storage import Row, Stored
-from stepwell.testing._simulation import Client, WorkerSettings, Scenario
+from stepwell.testing import Client, Scenario, WorkerSettings
 from tests.simulation.blocks import Flow, drawn_flow, poisoned_flow
 
-__all__ = ["checks", "drawn_settings", "drawn_scenario"]
+__all__ = ["checks", "drawn_scenario", "drawn_settings"]
 
 _NEVER_SIGNALLED: Final = 0.05
 _CANCELLED: Final = 0.3
@@ -34,6 +34,8 @@ _BEGIN_WITHIN: Final = (1.0, 10.0)
 """seconds"""
 UNLIMITED: Final = 1_000
 """crashes that no run comes to"""
+_GIVE_UP_AT: Final = 120.0
+"""seconds after which whoever signals an execution that waits for what nobody sends gives up"""
 _LATEST: Final = 60.0
 """seconds after which nothing that a client asked for is still on its way"""
 
@@ -98,7 +100,7 @@ async def _drive_one(case: _Case, client: Client, within: float) -> None:
             if draw.random() < _NEVER_SIGNALLED:
                 case.unsignalled.add((case.id + below, step))
             else:
-                tasks.start_soon(_signal, client, case.id + below, step, count, draw)
+                tasks.start_soon(_signal, client, case, case.id + below, step, count, draw)
         if random.random() < _PAUSED:
             tasks.start_soon(_pause, client, case.id, Random(random.getrandbits(63)))
         if random.random() < _CANCELLED:
@@ -106,13 +108,13 @@ async def _drive_one(case: _Case, client: Client, within: float) -> None:
             tasks.start_soon(_cancel, client, case.id, Random(random.getrandbits(63)))
 
 
-async def _signal(client: Client, id: str, step: str, count: int, random: Random) -> None:
+async def _signal(client: Client, case: _Case, id: str, step: str, count: int, random: Random) -> None:
     """Signal a wait as often as it is passed: early, late, some twice, and some after it was signalled already."""
     await client.sleep(random.random() * random.choice((0.0, 5.0, 30.0)))
     for number in range(count):
         signal_id = f"s-{step}-{number}"
         for _ in range(2 if random.random() < 0.2 else 1):
-            if not await _signal_once(client, id, step, signal_id, random):
+            if not await _signal_once(client, case, id, step, signal_id, random):
                 return
         if random.random() < 0.1:
             try:
@@ -121,9 +123,9 @@ async def _signal(client: Client, id: str, step: str, count: int, random: Random
                 continue
 
 
-async def _signal_once(client: Client, id: str, step: str, signal_id: str, random: Random) -> bool:
+async def _signal_once(client: Client, case: _Case, id: str, step: str, signal_id: str, random: Random) -> bool:
     """Send one signal until it is taken; return False where none is needed any more."""
-    while True:
+    while not (case.unsignalled and anyio.current_time() > _GIVE_UP_AT):  # it may never come to this wait
         try:
             await client.signal(id, step, "go", signal_id=signal_id)
         except (AlreadySignalled, ExecutionNotFound):
@@ -134,6 +136,7 @@ async def _signal_once(client: Client, id: str, step: str, signal_id: str, rando
             return False
         else:
             return True
+    return False
 
 
 async def _has_ended(client: Client, id: str) -> bool:
@@ -150,7 +153,8 @@ async def _pause(client: Client, id: str, random: Random) -> None:
     for pause in (random.random() * 5, _LATEST):
         await client.sleep(pause)
         try:
-            await client.resume(id)
+            if pause < _LATEST or (await client.get(id)).status is Status.PAUSED:
+                await client.resume(id)
         except NotResumable:
             continue
 
@@ -181,7 +185,7 @@ def _wrong_with(case: _Case, row: Row) -> Iterable[str]:
         if not case.unsignalled:
             yield "it is suspended, and every wait was signalled"
         return
-    if row.status != flow.status:
+    if row.status.value != flow.status:
         yield f"it is {row.status} ({row.error}), and should be {flow.status}"
         return
     error = json.loads(row.error or "{}").get("value")

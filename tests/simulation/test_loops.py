@@ -5,7 +5,7 @@ They are made of private parts of asyncio and Trio; these tests pin what is reli
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -17,6 +17,8 @@ from stepwell.testing._simulation._loops import run_simulated
 from stepwell.testing._simulation._processes import PROCESS, Process
 
 HOUR = 3600.0
+
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 def order_of_ten_tasks(backend: Backend, seed: int) -> list[int]:
@@ -58,7 +60,7 @@ def test_time_jumps_to_the_next_timer_in_whole_nanoseconds(backend: Backend) -> 
     assert [round(time * 1e9) / 1e9 for time in times] == times
 
 
-def in_process(process: Process, work: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[None]]:
+def in_process(process: Process, work: Work) -> Work:
     async def live() -> None:
         PROCESS.set(process)
         await work()
@@ -67,7 +69,7 @@ def in_process(process: Process, work: Callable[[], Awaitable[Any]]) -> Callable
 
 
 async def tick(seen: list[float]) -> None:
-    while True:  # noqa: ASYNC110 (it waits for nothing)
+    while True:
         await anyio.sleep(1)
         seen.append(anyio.current_time())
 
@@ -141,7 +143,7 @@ def test_a_task_that_spins_lets_time_pass(backend: Backend) -> None:
     assert run_simulated(backend, 0, main) == 5
 
 
-def in_a_task(work: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[None]]:
+def in_a_task(work: Work) -> Work:
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(work)

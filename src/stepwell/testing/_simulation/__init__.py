@@ -16,10 +16,10 @@ __all__ = [
     "Client",
     "Fault",
     "Livelock",
-    "WorkerSettings",
     "Outcome",
     "Scenario",
     "SimulationFailed",
     "SimulationReport",
+    "WorkerSettings",
     "simulate",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
-from stepwell import EngineClosed, StepwellError, StorageError, UnknownWorkflow
+from stepwell import EngineClosed, StorageError, UnknownWorkflow
 from stepwell.testing._simulation._nodes import Operation
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 _PATIENCE = 15.0
 """seconds that a client waits for one process before it asks another"""
+_TRIED_AGAIN = (StorageError, EngineClosed, UnknownWorkflow)
+"""errors that are no answer; the last one: not known in that process"""
 
 
 class Client:
@@ -83,12 +85,6 @@ class Client:
             if operation.has_result:
                 result: T = operation.result
                 return result
-            if _is_an_answer(operation.error):
+            if operation.error is not None and not isinstance(operation.error, _TRIED_AGAIN):
                 raise operation.error
             await anyio.sleep(0.05 + self._schedule.random())
-
-
-def _is_an_answer(error: Exception | None) -> Any:
-    if isinstance(error, StorageError | EngineClosed | UnknownWorkflow):  # the last: not known in that process
-        return False
-    return isinstance(error, StepwellError) or error is not None

@@ -9,9 +9,7 @@ from typing import Final, Literal, get_args
 
 __all__ = ["FAULTS", "Fault", "FaultKind", "drawn_plan"]
 
-FaultKind = Literal[
-    "crash", "pause", "partition", "slow", "flaky", "deaf", "drain", "poison", "block", "stubborn"
-]
+FaultKind = Literal["crash", "pause", "partition", "slow", "flaky", "deaf", "drain", "poison", "block", "stubborn"]
 FAULTS: Final[tuple[FaultKind, ...]] = get_args(FaultKind)
 
 _LONGEST: Final[dict[FaultKind, float]] = {

@@ -129,7 +129,7 @@ class _Loop(asyncio.SelectorEventLoop):
         self._virtual = virtual
         self._random = random.Random(seed)  # noqa: S311 -- it decides an order
         self._made = 0
-        self.set_task_factory(self._make)  # type: ignore[arg-type] # typeshed wants a protocol without defaults
+        self.set_task_factory(self._make)
 
     def _make(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> _Task:
         task = _Task(coro, loop=loop, **options)
@@ -153,11 +153,11 @@ class _Loop(asyncio.SelectorEventLoop):
         now = virtual.now
         while scheduled and scheduled[0].when() <= now:
             handle = heapq.heappop(scheduled)
-            handle._scheduled = False  # type: ignore[attr-defined] # noqa: SLF001 -- as the loop's own does
+            handle._scheduled = False  # type: ignore[attr-defined]
             ready.append(handle)
         for each in self._batch():
             if not each.cancelled() and not self._parks(each):
-                each._run()  # noqa: SLF001 -- as the loop's own does
+                each._run()
 
     def _batch(self) -> list[Handle]:
         """Take all that is ready: steps of tasks in the seed's order, everything else where it is."""
@@ -167,14 +167,16 @@ class _Loop(asyncio.SelectorEventLoop):
             return batch
         steps = [(task.number, place) for place, each in enumerate(batch) if (task := _task_of(each)) is not None]
         if len(steps) > 1:
-            handles = [batch[place] for _, place in sorted(steps)]  # AnyIO cancels tasks in the order of their addresses
+            handles = [
+                batch[place] for _, place in sorted(steps)
+            ]  # AnyIO cancels tasks in the order of their addresses
             self._random.shuffle(handles)
             for (_, place), handle in zip(steps, handles, strict=True):
                 batch[place] = handle
         return batch
 
     def _parks(self, handle: Handle) -> bool:
-        process = process_in(handle._context)  # type: ignore[attr-defined] # noqa: SLF001 -- public from 3.12 on
+        process = process_in(handle._context)  # type: ignore[attr-defined]
         if process is None or not process.stands_still:
             return False
         process.park(partial(self._ready.append, handle))
@@ -185,13 +187,13 @@ class _Loop(asyncio.SelectorEventLoop):
         if len(scheduled) > _MANY_TIMERS and self._timer_cancelled_count * 2 > len(scheduled):
             kept = [timer for timer in scheduled if not timer.cancelled()]
             for timer in scheduled:
-                timer._scheduled = not timer.cancelled()  # type: ignore[attr-defined] # noqa: SLF001
+                timer._scheduled = not timer.cancelled()  # type: ignore[attr-defined]
             heapq.heapify(kept)
             scheduled[:] = kept
             self._timer_cancelled_count = 0
         while scheduled and scheduled[0].cancelled():
             self._timer_cancelled_count -= 1
-            heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined] # noqa: SLF001
+            heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
 
     def _tasks(self) -> list[str]:
         return sorted(f"{task.get_name()}: {task.get_coro()!r}" for task in asyncio.all_tasks(self))
@@ -199,7 +201,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 def _task_of(handle: Handle) -> _Task | None:
     """Return the task of which running the handle is the next step."""
-    owner = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined] # noqa: SLF001
+    owner = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]
     return owner if isinstance(owner, _Task) else None
 
 
@@ -256,7 +258,7 @@ def _run_on_trio(seed: int, virtual: _VirtualClock, main: Callable[[], Awaitable
             virtual.move_to(deadline)
 
     clock.current_time = lambda: virtual.now
-    clock._autojump = jump  # noqa: SLF001 -- a jump in floats can fall short of the timer
+    clock._autojump = jump
 
     async def start() -> T:
         runner: Any = core.GLOBAL_RUN_CONTEXT.runner
@@ -264,9 +266,9 @@ def _run_on_trio(seed: int, virtual: _VirtualClock, main: Callable[[], Awaitable
         return await virtual.run(main)
 
     switched: Any = core
-    before, state = switched._ALLOW_DETERMINISTIC_SCHEDULING, switched._r.getstate()  # noqa: SLF001
-    switched._ALLOW_DETERMINISTIC_SCHEDULING = True  # noqa: SLF001
-    switched._r.seed(seed)  # noqa: SLF001
+    before, state = switched._ALLOW_DETERMINISTIC_SCHEDULING, switched._r.getstate()
+    switched._ALLOW_DETERMINISTIC_SCHEDULING = True
+    switched._r.seed(seed)
     try:
         return anyio.run(start, backend="trio", backend_options={"clock": clock})
     except trio.TrioInternalError as error:
@@ -274,8 +276,8 @@ def _run_on_trio(seed: int, virtual: _VirtualClock, main: Callable[[], Awaitable
             raise error.__cause__ from None
         raise
     finally:
-        switched._ALLOW_DETERMINISTIC_SCHEDULING = before  # noqa: SLF001
-        switched._r.setstate(state)  # noqa: SLF001
+        switched._ALLOW_DETERMINISTIC_SCHEDULING = before
+        switched._r.setstate(state)
 
 
 def run_simulated(

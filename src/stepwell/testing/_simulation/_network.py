@@ -69,7 +69,9 @@ class _Request:
 class Network:
     """Carries requests of processes to one storage, and answers and hints back."""
 
-    def __init__(self, storage: Storage, schedule: Random, faults: Random, watch: Watch, happened: Counter[str]) -> None:
+    def __init__(
+        self, storage: Storage, schedule: Random, faults: Random, watch: Watch, happened: Counter[str]
+    ) -> None:
         """Draw times on the wire from *schedule* and what goes wrong from *faults*; count in *happened* what does."""
         self._storage = storage
         self._schedule = schedule
@@ -117,8 +119,14 @@ class Network:
 
     # -- what processes ask --------------------------------------------------------------------------------------------
 
-    async def ask(self, sender: Process, verb: str, work: Work, ids: Callable[[Any], Sequence[str]]) -> Any:
-        """Have *work* done on the storage; *ids* tells from its result what it may have changed. Raises StorageError."""
+    async def ask(
+        self,
+        sender: Process,
+        verb: str,
+        work: Callable[[Storage], Awaitable[T]],
+        ids: Callable[[T], Sequence[str]],
+    ) -> T:
+        """Have *work* done on the storage; *ids* tells from its result what it changed. Raises StorageError."""
         if sender.is_over:
             await anyio.lowlevel.checkpoint()
             raise StorageError("the process is gone")
@@ -134,7 +142,8 @@ class Network:
             raise StorageError(f"no answer within {_ANSWER_LIMIT:g} s")
         if request.error is not None:
             raise request.error
-        return request.result
+        result: T = request.result
+        return result
 
     async def hint(self, listener: Process) -> None:
         """Return when somebody has committed something, unless the hint is lost."""

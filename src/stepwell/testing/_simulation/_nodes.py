@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stepwell.storage import Storage
     from stepwell.testing._simulation._processes import Process
 
-__all__ = ["WorkerSettings", "Node", "Operation"]
+__all__ = ["Node", "Operation", "WorkerSettings"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,9 @@ class Oracle:
             self.problem(f"[3] {call.execution}: {call.step} is begun by {call.process.name} after its success")
         row = stored.row
         if row.worker is not None and not _belongs(row.worker, call.process):
-            self.problem(f"[3] {call.execution}: {call.step} is begun by {call.process.name}, and {row.worker} holds it")
+            self.problem(
+                f"[3] {call.execution}: {call.step} is begun by {call.process.name}, and {row.worker} holds it"
+            )
         is_here = (row.step, row.visit) == (call.step, call.visit)
         if not call.is_rider and is_here and call.attempt > row.attempt:
             self.problem(f"[4] {call.execution}: attempt {call.attempt} of {call.step} runs and isn't stored")
@@ -248,9 +250,9 @@ class Oracle:
 
     def _look_for_stranded(self, id: str, stored: Stored) -> None:
         child = next((e.ref for e in reversed(stored.journal) if e.kind is Kind.STEP_SUSPENDED), None)
-        if stored.row.status is Status.SUSPENDED and child is not None and child in self.stored:
-            if self.stored[child].row.status.is_terminal:
-                self.problem(f"[6] {id}: its child {child} has ended, and it still waits")
+        found = self.stored.get(child or "")
+        if stored.row.status is Status.SUSPENDED and found is not None and found.row.status.is_terminal:
+            self.problem(f"[6] {id}: its child {child} has ended, and it still waits")
 
 
 def _belongs(worker: str, process: Process) -> bool:

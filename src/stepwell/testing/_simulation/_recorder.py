@@ -100,7 +100,7 @@ class Recorder:
         @functools.wraps(function)
         async def call(context: Context[Any], *signal: Any) -> Any:
             process = PROCESS.get()
-            if process is None or process.is_over:
+            while process is None or process.is_over:
                 await anyio.sleep_forever()
             record = self._record(process, step, context)
             self._began(record)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from stepwell.testing._simulation._faults import Fault
 from stepwell.testing._simulation._loops import BACKENDS, Backend
 from stepwell.testing._simulation._nodes import WorkerSettings
 from stepwell.testing._simulation._world import Outcome, Scenario, Trial, run_trial
@@ -16,6 +15,7 @@ from stepwell.testing._simulation._world import Outcome, Scenario, Trial, run_tr
 if TYPE_CHECKING:
     from stepwell import Workflow
     from stepwell.testing._simulation._client import Client
+    from stepwell.testing._simulation._faults import Fault
     from stepwell.testing._simulation._oracle import StoredCheck
 
 __all__ = ["SimulationFailed", "SimulationReport", "simulate"]
@@ -48,8 +48,12 @@ class SimulationReport:
     happened: Counter[str] = field(default_factory=Counter[str])
     """how often each fault, each consequence and each kind of journal entry came about: one that never did was not
     tested"""
-    failures: list[Outcome] = field(default_factory=list[Outcome])
-    """the runs in which a promise was broken, where the first one isn't raised"""
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+
+    @property
+    def failures(self) -> list[Outcome]:
+        """The runs in which a promise was broken, where the first one isn't raised."""
+        return [outcome for outcome in self.outcomes if outcome.problems]
 
 
 def simulate(
@@ -65,12 +69,12 @@ def simulate(
     fail_fast: bool = True,
     replay: str = _REPLAY,
 ) -> SimulationReport:
-    """Run workflows with the real engine under simulated faults, once for each seed and backend; report what came of it.
+    """Run workflows on the real engine under simulated faults, once for each seed and backend; report what came of it.
 
     A run has *workers* processes with a worker each and one without, in virtual time, on a storage in memory behind a
-    wire. *workload* does with a `Client` what clients do. For 40 virtual seconds processes die, stop and go on, are cut
+    wire. *workload* does with a `Client` what clients do. For 25 virtual seconds processes die, stop and go on, are cut
     off, lose messages and restart (*faults*, or what the seed draws); then all is mended, and everything must come to
-    its end within ten virtual minutes. Promises are checked at every commit and every call of a handler.
+    its end within 400 virtual seconds. Promises are checked at every commit and every call of a handler.
 
     The same seed is the same run, whatever the hash seed, as long as handlers keep to virtual time and to random
     numbers of their own seeds. Handlers must not use threads; `def` activities are called in line. In place of
@@ -87,10 +91,9 @@ def simulate(
             outcome = run_trial(trial)
             report.runs += 1
             report.happened.update(outcome.happened)
-            if outcome.problems:
-                if fail_fast:
-                    raise SimulationFailed(outcome, replay)
-                report.failures.append(outcome)
+            report.outcomes.append(outcome)
+            if outcome.problems and fail_fast:
+                raise SimulationFailed(outcome, replay)
     return report
 
 

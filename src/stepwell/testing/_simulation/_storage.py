@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio.lowlevel
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Page,
         Query,
         Renewal,
+        Storage,
         Stored,
         Unit,
     )
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from stepwell.testing._simulation._processes import Process
 
 __all__ = ["SimulatedStorage"]
+
+T = TypeVar("T")
 
 
 class SimulatedStorage:
@@ -113,8 +116,10 @@ class SimulatedStorage:
         """Refuse: a lifeline is for a thread, and there are none here."""
         raise NotImplementedError("a simulation has no threads, and so no use for a lifeline")
 
-    async def _ask(self, verb: str, work: Any, ids: Any = lambda _: ()) -> Any:
-        return await self._network.ask(self._process, verb, work, ids)
+    async def _ask(
+        self, verb: str, work: Callable[[Storage], Awaitable[T]], ids: Callable[[T], Sequence[str]] | None = None
+    ) -> T:
+        return await self._network.ask(self._process, verb, work, _nothing if ids is None else ids)
 
     def _by_its_clock(self, part: Change | Wake | Deposit) -> Change | Wake | Deposit:
         """A lease that begins with a start is counted like those of claims."""
@@ -123,6 +128,10 @@ class SimulatedStorage:
         if part.due is None or part.due.after is None:
             return part
         return replace(part, due=replace(part.due, after=part.due.after * self._rate))
+
+
+def _nothing(_: object) -> Sequence[str]:
+    return ()
 
 
 def _id(part: Change | Wake | Deposit) -> str:

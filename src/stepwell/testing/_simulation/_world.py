@@ -25,7 +25,7 @@ from stepwell.testing._simulation._client import Client
 from stepwell.testing._simulation._faults import Fault, drawn_plan
 from stepwell.testing._simulation._loops import Backend, Livelock, run_simulated
 from stepwell.testing._simulation._network import Network
-from stepwell.testing._simulation._nodes import WorkerSettings, Node
+from stepwell.testing._simulation._nodes import Node, WorkerSettings
 from stepwell.testing._simulation._oracle import Ledger, Oracle, StoredCheck
 from stepwell.testing._simulation._processes import Process
 from stepwell.testing._simulation._recorder import Recorder
@@ -64,7 +64,7 @@ class Scenario:
     workflows: Sequence[Workflow[Any, Any]]
     workload: Callable[[Client], Awaitable[None]]
     expect: Callable[[Mapping[str, Row]], Iterable[str]] | None = None
-    settings: WorkerSettings = WorkerSettings()
+    settings: WorkerSettings = field(default_factory=WorkerSettings)
     checks: tuple[StoredCheck, ...] = ()
 
 
@@ -98,9 +98,9 @@ class Outcome:
 
 class _World:
     def __init__(self, trial: Trial) -> None:
-        seeds = Random(trial.seed)
+        seeds = Random(trial.seed)  # noqa: S311 -- it decides what is tried
         self._order = seeds.getrandbits(63)
-        self._schedule, self._faults, workload = (Random(seeds.getrandbits(63)) for _ in range(3))
+        self._schedule, self._faults, workload = (_generator(seeds) for _ in range(3))
         self._trial = trial
         self._scenario = trial.scenario(workload)
         self._settings = self._scenario.settings
@@ -283,6 +283,10 @@ class _World:
         for id, stored in sorted(self.oracle.stored.items()):
             digest.update(repr((id, stored.row, stored.journal, stored.signals)).encode())
         return digest.hexdigest()
+
+
+def _generator(seeds: Random) -> Random:
+    return Random(seeds.getrandbits(63))  # noqa: S311 -- as above
 
 
 def _less(hit: dict[Process, int], process: Process) -> None:
