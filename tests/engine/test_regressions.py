@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from stepwell import Engine, Event, MemoryStorage, Status, StorageError
+from stepwell._claims import hand_back
 from stepwell.storage import Claims, Lease, Unit
 from stepwell.storage._protocol import Storage
 from tests.engine.small import Ctx, healthy, single
@@ -83,6 +84,22 @@ async def test_hung_threads_are_told_of_and_leave_the_claim_to_others(
                 assert "execution.released" in kinds or (await handle.get()).status is Status.WAITING
         finally:
             release.set()
+
+
+async def test_a_claim_that_nobody_runs_is_handed_back_under_the_engines_own_crash_budget(storage: Storage) -> None:
+    """It was decided under the default, so that an execution which had lost attempts failed for a lost answer."""
+    flow = single(work)
+    async with Engine(storage, workflows=[flow], max_crashes=10) as engine:
+        handle = await engine.start(flow, 1)
+        token = 0
+        for _ in range(6):
+            (stored,) = (await storage.claim("gone", [flow.key], limit=1, lease=0.5)).claimed
+            token = stored.row.token
+            await anyio.sleep(1)
+        await hand_back(engine._opened().services, "gone", Lease(handle.id, token), lambda _: flow)
+        assert (await handle.get()).status is Status.WAITING
+        async with engine.worker():
+            assert await handle.result(300) == 1
 
 
 async def test_suspects_that_wait_for_their_turn_come_back_ever_more_seldom(storage: Storage) -> None:

@@ -51,6 +51,17 @@ class _Case:
     unsignalled: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
 
+@dataclass
+class _Wanted:
+    """A wait that is to be signalled."""
+
+    case: _Case
+    id: str
+    """of the execution, which may be a child of the case's"""
+    step: str
+    random: Random
+
+
 def drawn_settings(random: Random) -> WorkerSettings:
     """Draw how engines are set up. Only where few crashes are allowed may an execution end for having crashed."""
     return WorkerSettings(
@@ -100,7 +111,7 @@ async def _drive_one(case: _Case, client: Client, within: float) -> None:
             if draw.random() < _NEVER_SIGNALLED:
                 case.unsignalled.add((case.id + below, step))
             else:
-                tasks.start_soon(_signal, client, case, case.id + below, step, count, draw)
+                tasks.start_soon(_signal, client, _Wanted(case, case.id + below, step, draw), count)
         if random.random() < _PAUSED:
             tasks.start_soon(_pause, client, case.id, Random(random.getrandbits(63)))
         if random.random() < _CANCELLED:
@@ -108,30 +119,32 @@ async def _drive_one(case: _Case, client: Client, within: float) -> None:
             tasks.start_soon(_cancel, client, case.id, Random(random.getrandbits(63)))
 
 
-async def _signal(client: Client, case: _Case, id: str, step: str, count: int, random: Random) -> None:
+async def _signal(client: Client, wanted: _Wanted, count: int) -> None:
     """Signal a wait as often as it is passed: early, late, some twice, and some after it was signalled already."""
+    random = wanted.random
     await client.sleep(random.random() * random.choice((0.0, 5.0, 30.0)))
     for number in range(count):
-        signal_id = f"s-{step}-{number}"
+        signal_id = f"s-{wanted.step}-{number}"
         for _ in range(2 if random.random() < 0.2 else 1):
-            if not await _signal_once(client, case, id, step, signal_id, random):
+            if not await _signal_once(client, wanted, signal_id):
                 return
         if random.random() < 0.1:
             try:
-                await client.signal(id, step, "again", signal_id=f"{signal_id}-again")
+                await client.signal(wanted.id, wanted.step, "again", signal_id=f"{signal_id}-again")
             except StepwellError:
                 continue
 
 
-async def _signal_once(client: Client, case: _Case, id: str, step: str, signal_id: str, random: Random) -> bool:
+async def _signal_once(client: Client, wanted: _Wanted, signal_id: str) -> bool:
     """Send one signal until it is taken; return False where none is needed any more."""
-    while not (case.unsignalled and anyio.current_time() > _GIVE_UP_AT):  # it may never come to this wait
+    id = wanted.id
+    while not (wanted.case.unsignalled and anyio.current_time() > _GIVE_UP_AT):  # it may never come to this wait
         try:
-            await client.signal(id, step, "go", signal_id=signal_id)
+            await client.signal(id, wanted.step, "go", signal_id=signal_id)
         except (AlreadySignalled, ExecutionNotFound):
             if id.count("/") and await _has_ended(client, id.partition("/")[0]):
                 return False
-            await client.sleep(0.5 + random.random())
+            await client.sleep(0.5 + wanted.random.random())
         except (ExecutionEnded, SignalError):
             return False
         else:
