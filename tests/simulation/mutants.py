@@ -10,7 +10,7 @@ import __future__
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -45,6 +45,9 @@ def _mutant(name: str, *patches: tuple[str, str, str], plan: tuple[Fault, ...] |
 
 
 _MEMORY: Final = "storage.memory:MemoryStorage"
+_SLOW: Final = tuple(Fault(0.4, "slow", victim, 6.0) for victim in (1, 2, 3) * 6)
+"""every worker's answers are late: what matters for leases is when a request was sent"""
+_FLAKY: Final = (Fault(0.0, "flaky", 0, 25.0),)
 
 MUTANTS: Final = (
     # The eleven of the first prototype.
@@ -75,6 +78,7 @@ MUTANTS: Final = (
         "a lease is counted from the answer",
         ("_worker:Worker._ask", "sent_at) for stored", "anyio.current_time()) for stored"),
         ("_leases:Leases._renew_once", "renewal, sent_at,", "renewal, anyio.current_time(),"),
+        plan=_SLOW,
     ),
     _mutant(
         "nothing stops a handler whose lease ran out",
@@ -84,6 +88,7 @@ MUTANTS: Final = (
     _mutant(
         "no check before a handler starts",
         ("_calls:Calls._outcome", "if not held.is_trusted(anyio.current_time()):", "if False:"),
+        plan=_SLOW,
     ),
     _mutant(
         "look, then park: a signal that comes in between wakes nobody",
@@ -105,6 +110,7 @@ MUTANTS: Final = (
     _mutant(
         "a commit that went unheard is not recognised",
         ("_runner:Run._commit", ".change == change.id", ".change == 'unknown'"),
+        plan=_FLAKY,
     ),
     _mutant(
         "a cancel is ignored by the commit that follows",
@@ -231,7 +237,7 @@ def _patched(patch: Patch) -> Generator[None]:
 
 
 def _rewritten(original: Any, patch: Patch) -> Any:
-    function: Callable[..., Any] = original.__func__ if isinstance(original, staticmethod | classmethod) else original
+    function: Any = original.__func__ if isinstance(original, staticmethod | classmethod) else original
     source: str = getattr(function, "__mutated__", "") or textwrap.dedent(inspect.getsource(function))
     if source.count(patch.old) != 1:
         raise LookupError(f"{patch.where} has {source.count(patch.old)} times {patch.old!r}: mend this mutant")

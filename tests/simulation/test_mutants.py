@@ -14,7 +14,6 @@ SHOW_AT_ONCE: Final = (
     "the token is not raised by a claim",
     "a signal is marked as used in a second transaction",
     "an attempt is not counted at its claim",
-    "a child's end wakes nobody",
 )
 FIRST_SEEDS: Final = 12
 

@@ -23,7 +23,7 @@ FAULT: Final = st.builds(
 LEASE: Final = 3.0
 
 
-@settings(max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, database=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(plan=st.lists(FAULT, max_size=10), seed=st.integers(0, 2**32), on=st.sampled_from(BACKENDS))
 def test_no_plan_of_faults_breaks_a_promise(plan: list[Fault], seed: int, on: Backend) -> None:
     assert run_seed(seed, on, tuple(plan)).problems == []

@@ -16,7 +16,7 @@ from stepwell.testing import FAULTS, Backend, simulate
 from tests.simulation.run import REGRESSIONS, REPLAY, run_seed
 from tests.simulation.scenario import drawn_scenario
 
-SEEDS: Final = 30
+SEEDS: Final = 25
 PROJECT: Final = Path(__file__).parents[2]
 
 CONSEQUENCES: Final = (

@@ -20,6 +20,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import anyio
@@ -244,9 +245,9 @@ class _RunQueue(deque[Any]):
 
 def _run_on_trio(seed: int, virtual: _VirtualClock, main: Callable[[], Awaitable[T]]) -> T:
     import trio  # noqa: PLC0415 -- an extra
-    from trio._core import _run as core  # noqa: PLC0415
     from trio.testing import MockClock  # noqa: PLC0415
 
+    core: Any = import_module("trio._core._run")
     clock: Any = MockClock(autojump_threshold=0)  # which Trio insists on; only its jump to the next timer is used
 
     def jump() -> None:
@@ -265,10 +266,9 @@ def _run_on_trio(seed: int, virtual: _VirtualClock, main: Callable[[], Awaitable
         runner.runq = _RunQueue(runner, virtual)
         return await virtual.run(main)
 
-    switched: Any = core
-    before, state = switched._ALLOW_DETERMINISTIC_SCHEDULING, switched._r.getstate()
-    switched._ALLOW_DETERMINISTIC_SCHEDULING = True
-    switched._r.seed(seed)
+    before, state = core._ALLOW_DETERMINISTIC_SCHEDULING, core._r.getstate()
+    core._ALLOW_DETERMINISTIC_SCHEDULING = True
+    core._r.seed(seed)
     try:
         return anyio.run(start, backend="trio", backend_options={"clock": clock})
     except trio.TrioInternalError as error:
@@ -276,8 +276,8 @@ def _run_on_trio(seed: int, virtual: _VirtualClock, main: Callable[[], Awaitable
             raise error.__cause__ from None
         raise
     finally:
-        switched._ALLOW_DETERMINISTIC_SCHEDULING = before
-        switched._r.setstate(state)
+        core._ALLOW_DETERMINISTIC_SCHEDULING = before
+        core._r.setstate(state)
 
 
 def run_simulated(

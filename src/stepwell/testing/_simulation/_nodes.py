@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -147,5 +147,5 @@ class Node:
 
 def _is_only(error: Exception, kind: type[Exception]) -> bool:
     if isinstance(error, ExceptionGroup):
-        return error.split(kind)[1] is None
+        return cast("ExceptionGroup[Exception]", error).split(kind)[1] is None
     return isinstance(error, kind)

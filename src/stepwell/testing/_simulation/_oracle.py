@@ -51,8 +51,16 @@ class Ledger:
 class Oracle:
     """Collects what is wrong."""
 
-    def __init__(self, now: Callable[[], float], happened: Counter[str], checks: Iterable[StoredCheck] = ()) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float],
+        store_now: Callable[[], float],
+        happened: Counter[str],
+        checks: Iterable[StoredCheck] = (),
+    ) -> None:
+        """*now* is the loop's clock, *store_now* the storage's, both in seconds."""
         self._now = now
+        self._store_now = lambda: round(store_now() * 1_000_000)
         self._happened = happened
         self._checks = tuple(checks)
         self.problems: list[str] = []
@@ -79,6 +87,8 @@ class Oracle:
         row, journal = stored.row, stored.journal
         before = self.stored.get(row.id)
         self.stored[row.id] = stored
+        if before is not None and (before.row.revision, before.signals) == (row.revision, stored.signals):
+            return  # a lease was renewed
         known = 0 if before is None else len(before.journal)
         if before is not None and journal[:known] != before.journal:
             self.problem(f"[8] {row.id}: what its journal held has changed")
@@ -186,6 +196,8 @@ class Oracle:
         if (call.step, call.visit) in self._succeeded[call.execution]:
             self.problem(f"[3] {call.execution}: {call.step} is begun by {call.process.name} after its success")
         row = stored.row
+        if row.worker is not None and row.due_at is not None and row.due_at < self._store_now():
+            self.problem(f"[3] {call.execution}: {call.step} is begun by {call.process.name} after its lease's end")
         if row.worker is not None and not _belongs(row.worker, call.process):
             self.problem(
                 f"[3] {call.execution}: {call.step} is begun by {call.process.name}, and {row.worker} holds it"

@@ -10,14 +10,14 @@ import dataclasses
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.lowlevel
 
-from stepwell import Context, Edges, Step, StepKind, Subworkflow, Workflow
+from stepwell import Context, Edges, Step, StepKind, Workflow
 from stepwell.testing._simulation._processes import PROCESS
 
 if TYPE_CHECKING:
@@ -88,8 +88,9 @@ class Recorder:
 
     def _step(self, step: Step[Any, Any]) -> Step[Any, Any]:
         more: dict[str, Any] = {}
-        if isinstance(step, Subworkflow):
-            more["child"] = self.recorded(step.child)
+        child: Workflow[Any, Any] | None = getattr(step, "child", None)
+        if child is not None:
+            more["child"] = self.recorded(child)
         is_async = step.is_async or step.kind is StepKind.ACTIVITY
         wrapped = self._async(step) if is_async else self._plain(step)
         return dataclasses.replace(step, function=wrapped, is_async=is_async, **more)
@@ -186,15 +187,3 @@ class Recorder:
         self._happened["cancellation ignored"] += 1
         with anyio.CancelScope(shield=True):
             await anyio.sleep(stubborn[1])
-
-
-def all_workflows(workflows: Sequence[Workflow[Any, Any]]) -> list[Workflow[Any, Any]]:
-    """Return them and their children, each once."""
-    found: dict[Workflow[Any, Any], None] = {}
-    left = list(workflows)
-    while left:
-        workflow = left.pop()
-        if workflow not in found:
-            found[workflow] = None
-            left.extend(workflow.children)
-    return list(found)

@@ -90,7 +90,11 @@ class SimulatedStorage:
     async def renew(self, worker: str, leases: Sequence[Lease], /, *, lease: float) -> Renewal:
         """Renew leases."""
         seconds = lease * self._rate
-        return await self._ask("renew", lambda storage: storage.renew(worker, leases, lease=seconds))
+        return await self._ask(
+            "renew",
+            lambda storage: storage.renew(worker, leases, lease=seconds),
+            lambda renewal: [one.id for one in leases if one not in renewal.lost],
+        )
 
     async def load(self, id: str, /) -> Stored | None:
         """Load an execution."""

@@ -106,7 +106,7 @@ class _World:
         self._settings = self._scenario.settings
         self.plan = drawn_plan(self._faults, within=trial.faults_for) if trial.plan is None else trial.plan
         self.happened: Counter[str] = Counter()
-        self.oracle = Oracle(anyio.current_time, self.happened, self._scenario.checks)
+        self.oracle = Oracle(anyio.current_time, _clock, self.happened, self._scenario.checks)
         self.trace: list[tuple[Any, ...]] = []
         self._recorder = Recorder(self._began, self._ended, self.happened)
         self._workflows = [self._recorder.recorded(workflow) for workflow in self._scenario.workflows]
@@ -120,7 +120,7 @@ class _World:
         run_simulated(self._trial.backend, self._order, self._run, stuck=self._bury_all)
 
     async def _run(self) -> None:
-        storage = MemoryStorage(clock=lambda: _EPOCH + anyio.current_time())
+        storage = MemoryStorage(clock=_clock)
         watch = partial(self.oracle.watch, storage)
         self._network = network = Network(storage, self._schedule, self._faults, watch, self.happened)
         self._recorder.resume_by(self._resume_later)
@@ -283,6 +283,11 @@ class _World:
         for id, stored in sorted(self.oracle.stored.items()):
             digest.update(repr((id, stored.row, stored.journal, stored.signals)).encode())
         return digest.hexdigest()
+
+
+def _clock() -> float:
+    """Return what the storage's clock shows."""
+    return _EPOCH + anyio.current_time()
 
 
 def _generator(seeds: Random) -> Random:
