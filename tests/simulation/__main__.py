@@ -38,8 +38,9 @@ def main() -> int:
     backends: list[Backend] = arguments.backend or list(BACKENDS)
     if arguments.mutants:
         return _run_mutants(backends, arguments)
-    if arguments.mutant is not None:
-        with switched_on(MUTANTS[arguments.mutant]):
+    mutant: int | None = arguments.mutant
+    if mutant is not None:
+        with switched_on(MUTANTS[mutant]):
             return _run(backends, arguments)
     return _run(backends, arguments)
 

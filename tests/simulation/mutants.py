@@ -45,9 +45,11 @@ def _mutant(name: str, *patches: tuple[str, str, str], plan: tuple[Fault, ...] |
 
 
 _MEMORY: Final = "storage.memory:MemoryStorage"
-_SLOW: Final = tuple(Fault(0.4, "slow", victim, 6.0) for victim in (1, 2, 3) * 6)
+_SLOW: Final = tuple(Fault(0.4, "slow", victim, 6.0) for victim in (0, 1, 2) * 6)
 """every worker's answers are late: what matters for leases is when a request was sent"""
 _FLAKY: Final = (Fault(0.0, "flaky", 0, 25.0),)
+_CRASHING: Final = (*_FLAKY, *(Fault(1.0, "crash", victim) for victim in (0, 1, 2) * 7))
+_PAUSING: Final = tuple(Fault(0.7, "pause", victim, 5.0) for victim in (0, 1) * 12)
 
 MUTANTS: Final = (
     # The eleven of the first prototype.
@@ -142,10 +144,12 @@ MUTANTS: Final = (
             "services.terms(keep_lease=False)",
             "__import__('msgspec').structs.replace(services.terms(keep_lease=False), max_crashes=3)",
         ),
+        plan=_CRASHING,
     ),
     _mutant(
         "a decision rides along though the lease ran out",
         ("_runner:Run._settle", " and self.is_trusted(anyio.current_time())", ""),
+        plan=_PAUSING,
     ),
     # What others have had.
     _mutant(
@@ -237,7 +241,7 @@ def _patched(patch: Patch) -> Generator[None]:
 
 
 def _rewritten(original: Any, patch: Patch) -> Any:
-    function: Any = original.__func__ if isinstance(original, staticmethod | classmethod) else original
+    function: Any = getattr(original, "__func__", original)
     source: str = getattr(function, "__mutated__", "") or textwrap.dedent(inspect.getsource(function))
     if source.count(patch.old) != 1:
         raise LookupError(f"{patch.where} has {source.count(patch.old)} times {patch.old!r}: mend this mutant")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import anyio
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepwell import Context, Workflow, activity, succeed
-from stepwell.testing import BACKENDS, FAULTS, Backend, Client, Fault, WorkerSettings, simulate
+from stepwell.testing import BACKENDS, FAULTS, Backend, Client, Fault, SimulationFailed, WorkerSettings, simulate
+from tests.simulation.mutants import MUTANTS, switched_on
 from tests.simulation.run import run_seed
 
 FAULT: Final = st.builds(
@@ -29,8 +31,8 @@ def test_no_plan_of_faults_breaks_a_promise(plan: list[Fault], seed: int, on: Ba
     assert run_seed(seed, on, tuple(plan)).problems == []
 
 
-async def sleep_a_second(ctx: Context[int]) -> str:
-    await anyio.sleep(1)
+async def sleep(ctx: Context[int]) -> str:
+    await anyio.sleep(2)
     return "slept"
 
 
@@ -38,8 +40,8 @@ def riding(ctx: Context[int]) -> str:
     return "rode"
 
 
-def one_activity(handler: Any = sleep_a_second) -> Workflow[int, str]:
-    step = activity(name="work", timeout=None)(handler)
+def one_activity() -> Workflow[int, str]:
+    step = activity(name="work", timeout=None)(sleep)
     return Workflow[int, str]("one", version="1", start=step, edges=[step.then(succeed(name="done")(riding))])
 
 
@@ -49,6 +51,8 @@ async def start_two(client: Client) -> None:
 
 
 FLOW: Final = one_activity()
+STOPPED: Final = (Fault(1.0, "pause", 0, 10), Fault(0.0, "pause", 1, 10))
+"""two of three workers stand still in the middle of a step for longer than their leases"""
 
 
 def run(backend: Backend, faults: Sequence[Fault], seeds: int) -> None:
@@ -59,8 +63,14 @@ def run(backend: Backend, faults: Sequence[Fault], seeds: int) -> None:
 
 def test_a_worker_that_was_stopped_beyond_its_lease_calls_nothing_more(backend: Backend) -> None:
     """It used to call a plain `def` decision or terminal that follows the step."""
-    run(backend, [Fault(0.5, "pause", victim, 10) for victim in (1, 2, 3)], seeds=10)
+    run(backend, STOPPED, seeds=10)
+
+
+def test_the_test_before_can_fail(backend: Backend) -> None:
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == "a decision rides along though the lease ran out")
+    with switched_on(mutant), pytest.raises(SimulationFailed, match="is begun by worker"):
+        run(backend, STOPPED, seeds=10)
 
 
 def test_a_worker_that_is_cut_off_stops_before_another_begins(backend: Backend) -> None:
-    run(backend, [Fault(0.4, "partition", victim, 12) for victim in (1, 2)], seeds=5)
+    run(backend, [Fault(0.4, "partition", victim, 12) for victim in (0, 1)], seeds=5)

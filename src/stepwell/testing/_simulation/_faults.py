@@ -29,11 +29,12 @@ class Fault:
     """One thing that goes wrong.
 
     *delay* is counted from the fault before, in seconds, *duration* from its beginning. *victim* counts the processes
-    that live then, and goes round. The kinds: `crash` kills a process; `pause` stops it as SIGSTOP does, while time
-    goes on for all others; `partition` cuts it off from the storage; `slow` makes its messages take up to 4 s each way;
-    `flaky` loses some of all requests and answers; `deaf` loses all hints that something is due; `drain` stops a
-    process in good order; `poison` lets the next handler there kill its process; `block` lets the next handler there
-    keep the loop to itself; `stubborn` lets the next handler there that is cancelled go on for a while.
+    that live then, those with workers first, and goes round. The kinds: `crash` kills a process; `pause` stops it as
+    SIGSTOP does, while time goes on for all others; `partition` cuts it off from the storage; `slow` makes its messages
+    take up to 4 s each way; `flaky` loses some of all requests and answers; `deaf` loses all hints that something is
+    due; `drain` stops a process in good order; `poison` lets the next handler there kill its process; `block` lets the
+    next handler there keep the loop to itself; `stubborn` lets the next handler there that is cancelled go on for a
+    while.
     """
 
     delay: float

@@ -196,6 +196,8 @@ class Oracle:
         if (call.step, call.visit) in self._succeeded[call.execution]:
             self.problem(f"[3] {call.execution}: {call.step} is begun by {call.process.name} after its success")
         row = stored.row
+        if row.status not in (Status.RUNNING, Status.CANCELLED):  # of a cancel, a worker hears later
+            self.problem(f"[3] {call.execution}: {call.step} is begun by {call.process.name}, and it is {row.status}")
         if row.worker is not None and row.due_at is not None and row.due_at < self._store_now():
             self.problem(f"[3] {call.execution}: {call.step} is begun by {call.process.name} after its lease's end")
         if row.worker is not None and not _belongs(row.worker, call.process):

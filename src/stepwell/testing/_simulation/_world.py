@@ -188,10 +188,11 @@ class _World:
         await anyio.sleep(max(0.0, began + self._trial.faults_for - anyio.current_time()))
 
     def _let_happen(self, fault: Fault) -> None:
-        workers = [node for node in self._nodes if not node.process.is_dead and (node.works or fault.kind != "crash")]
-        if not workers:
+        alive = [node for node in self._nodes if not node.process.is_dead]
+        if not alive:
             return
-        node = workers[fault.victim % len(workers)]
+        alive.sort(key=lambda node: (not node.works, node.process.name))
+        node = alive[fault.victim % len(alive)]
         process, network = node.process, self._network
         self.happened[fault.kind] += 1
         self.trace.append((anyio.current_time(), process.name, fault.kind, fault.duration))
