@@ -48,7 +48,6 @@ _MEMORY: Final = "storage.memory:MemoryStorage"
 _SLOW: Final = tuple(Fault(0.4, "slow", victim, 6.0) for victim in (0, 1, 2) * 6)
 """every worker's answers are late: what matters for leases is when a request was sent"""
 _FLAKY: Final = (Fault(0.0, "flaky", 0, 25.0),)
-_CRASHING: Final = (*_FLAKY, *(Fault(1.0, "crash", victim) for victim in (0, 1, 2) * 7))
 _PAUSING: Final = tuple(Fault(0.7, "pause", victim, 5.0) for victim in (0, 1) * 12)
 
 MUTANTS: Final = (
@@ -137,15 +136,6 @@ MUTANTS: Final = (
         ),
     ),
     # What the simulation has found in the engine.
-    _mutant(
-        "a lost claim is handed back under another crash budget than the engine's",
-        (
-            "_claims:hand_back",
-            "services.terms(keep_lease=False)",
-            "__import__('msgspec').structs.replace(services.terms(keep_lease=False), max_crashes=3)",
-        ),
-        plan=_CRASHING,
-    ),
     _mutant(
         "a decision rides along though the lease ran out",
         ("_runner:Run._settle", " and self.is_trusted(anyio.current_time())", ""),

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from stepwell.testing import FAULTS, Backend, simulate
+from stepwell.testing import FAULTS, Backend, Fault, simulate
 from tests.simulation.run import REGRESSIONS, REPLAY, run_seed
 from tests.simulation.scenario import drawn_scenario
 
@@ -76,7 +76,8 @@ def test_what_failed_once_holds(backend: Backend) -> None:
     mine = [known for known in kept if known["backend"] == backend]
     assert mine
     for known in mine:
-        assert run_seed(known["seed"], backend).problems == [], known["found"]
+        plan = tuple(Fault(*fault) for fault in known["faults"]) if "faults" in known else None
+        assert run_seed(known["seed"], backend, plan).problems == [], known["found"]
 
 
 def test_a_seed_is_the_same_run_under_any_hash_seed(backend: Backend) -> None:

@@ -60,7 +60,7 @@ class Oracle:
     ) -> None:
         """*now* is the loop's clock, *store_now* the storage's, both in seconds."""
         self._now = now
-        self._store_now = lambda: round(store_now() * 1_000_000)
+        self._store_now = store_now
         self._happened = happened
         self._checks = tuple(checks)
         self.problems: list[str] = []
@@ -198,7 +198,7 @@ class Oracle:
         row = stored.row
         if row.status not in (Status.RUNNING, Status.CANCELLED):  # of a cancel, a worker hears later
             self.problem(f"[3] {call.execution}: {call.step} is begun by {call.process.name}, and it is {row.status}")
-        if row.worker is not None and row.due_at is not None and row.due_at < self._store_now():
+        if row.worker is not None and row.due_at is not None and row.due_at < round(self._store_now() * 1_000_000):
             self.problem(f"[3] {call.execution}: {call.step} is begun by {call.process.name} after its lease's end")
         if row.worker is not None and not _belongs(row.worker, call.process):
             self.problem(
