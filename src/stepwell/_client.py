@@ -137,7 +137,13 @@ class Client:
         """Give back, also where the caller is cancelled, what may have been committed and isn't run; else it lapses."""
         with anyio.move_on_after(_HAND_BACK_LIMIT, shield=True):
             try:
-                await hand_back(self._services, place.worker, unclaimed, lambda _: program.workflow)
+                await hand_back(
+                    self._services,
+                    place.worker,
+                    unclaimed,
+                    lambda _: program.workflow,
+                    started_by=place.change_id,
+                )
             except (StorageError, EngineClosed) as error:
                 logger.warning("stepwell: execution %s was not handed back: %s; its lease lapses", unclaimed.id, error)
 

@@ -11,6 +11,7 @@ import pytest
 
 from stepwell import Engine, Event, MemoryStorage, Status, StorageError
 from stepwell._claims import hand_back
+from stepwell._leases import Ending, Leases
 from stepwell.storage import Claims, Lease, Unit
 from stepwell.storage._protocol import Storage
 from tests.engine.small import Ctx, healthy, single
@@ -100,6 +101,22 @@ async def test_a_claim_that_nobody_runs_is_handed_back_under_the_engines_own_cra
         assert (await handle.get()).status is Status.WAITING
         async with engine.worker():
             assert await handle.result(300) == 1
+
+
+async def test_a_lease_that_is_heard_of_late_does_not_displace_a_later_one() -> None:
+    """It did, and took the later one along when it ended: a lease that ran was handed back as one that nobody knew."""
+
+    def never(_: object) -> None:
+        raise AssertionError("nothing is to be told")
+
+    async with MemoryStorage() as storage:
+        leases = Leases(storage, "w", lease=10, renew_every=2, margin=1, unknown=never, stubborn=never, failed=never)
+        later = leases.take("e", 4, sent_at=anyio.current_time())
+        late = leases.take("e", 1, sent_at=anyio.current_time() - 20)
+        assert (late.ending, late.scope.cancel_called) == (Ending.LOST, True)
+        leases.drop(late)
+        assert leases.all() == [Lease("e", 4)]
+        assert later.ending is None
 
 
 async def test_suspects_that_wait_for_their_turn_come_back_ever_more_seldom(storage: Storage) -> None:

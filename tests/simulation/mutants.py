@@ -141,6 +141,18 @@ MUTANTS: Final = (
         ("_runner:Run._settle", " and self.is_trusted(anyio.current_time())", ""),
         plan=_PAUSING,
     ),
+    _mutant(
+        "a failed start hands back what its own worker has claimed",
+        (
+            "_claims:hand_back",
+            "if stored is None or started_by not in (None, stored.journal[0].change):",
+            "if stored is None:",
+        ),
+    ),
+    _mutant(
+        "a lease that is heard of late displaces the later one",
+        ("_leases:Leases.take", "if known is not None and known.token > token:", "if False:"),
+    ),
     # What others have had.
     _mutant(
         "a child's end wakes nobody",
@@ -153,11 +165,6 @@ MUTANTS: Final = (
             "ids = self._take(capabilities, limit, now)",
             "ids = self._take(capabilities, limit, now + round(lease * 400_000))",
         ),
-    ),
-    _mutant(
-        "a renewal is taken to have moved what it reports as lost",
-        ("_leases:Leases._take_in", "lease not in unmoved", "True"),
-        ("_leases:Leases._take_in", "self.lose(renewal.lost)", "pass"),
     ),
     _mutant(
         "a drained worker leaves its executions running, and due never",

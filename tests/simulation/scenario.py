@@ -36,8 +36,8 @@ UNLIMITED: Final = 1_000
 """crashes that no run comes to"""
 _GIVE_UP_AT: Final = 120.0
 """seconds after which whoever signals an execution that waits for what nobody sends gives up"""
-_LATEST: Final = 60.0
-"""seconds after which nothing that a client asked for is still on its way"""
+_NOTHING_LATE_AT: Final = 46.0
+"""seconds from when on nothing that a client asked for during the faults is still on its way"""
 
 
 @dataclass
@@ -163,13 +163,14 @@ async def _pause(client: Client, id: str, random: Random) -> None:
         await client.pause(id)
     except ExecutionEnded:
         return
-    for pause in (random.random() * 5, _LATEST):
-        await client.sleep(pause)
-        try:
-            if pause < _LATEST or (await client.get(id)).status is Status.PAUSED:
-                await client.resume(id)
-        except NotResumable:
-            continue
+    await client.sleep(random.random() * 5)
+    try:
+        await client.resume(id)
+        await client.sleep(max(0.0, _NOTHING_LATE_AT - anyio.current_time()))
+        if (await client.get(id)).status is Status.PAUSED:
+            await client.resume(id)
+    except NotResumable:
+        return
 
 
 async def _cancel(client: Client, id: str, random: Random) -> None:
