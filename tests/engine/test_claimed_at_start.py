@@ -197,9 +197,10 @@ async def test_a_start_that_fails_takes_nothing_from_its_own_worker(faulty: Faul
 
             tasks.start_soon(start)
             await failing.reached()
-            handle = await other.start(gated.flow, 1, id="same")
+            await other.start(gated.flow, 1, id="same")
             await gated.gate.reached()
         gated.gate.open()
+        handle = other.handle(gated.flow, "same")
         assert await handle.result(60) == 1
         assert "execution.released" not in [entry.kind for entry in await handle.journal()]
 

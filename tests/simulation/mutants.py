@@ -141,19 +141,15 @@ MUTANTS: Final = (
         ("_runner:Run._settle", " and self.is_trusted(anyio.current_time())", ""),
         plan=_PAUSING,
     ),
+    # What others have had.
     _mutant(
-        "a failed start hands back what its own worker has claimed",
+        "a cancel leaves the children running",
         (
-            "_claims:hand_back",
-            "if stored is None or started_by not in (None, stored.journal[0].change):",
-            "if stored is None:",
+            "_client:Client.cancel",
+            "chain = await self._with_children(await self.load(id))",
+            "chain = [await self.load(id)]",
         ),
     ),
-    _mutant(
-        "a lease that is heard of late displaces the later one",
-        ("_leases:Leases.take", "if known is not None and known.token > token:", "if False:"),
-    ),
-    # What others have had.
     _mutant(
         "a child's end wakes nobody",
         ("_transition._draft:Draft.wake_parent", "if row.parent is not None:", "if False:"),

@@ -155,6 +155,9 @@ class Oracle:
             self.problem(f"[8] {row.id}: it is {row.status}, but its journal ends with {journal[-1].kind}")
         if (row.worker is not None) != (row.status is Status.RUNNING):
             self.problem(f"[2] {row.id}: it is {row.status} in the hands of {row.worker}")
+        parent = self.stored.get(row.parent or "")
+        if parent is not None and parent.row.status is Status.CANCELLED and not row.status.is_terminal:
+            self.problem(f"[7] {row.id}: it is {row.status}, and its parent was cancelled")
         if row.status in _DUE and row.due_at is None:
             self.problem(f"[6] {row.id}: it is {row.status}, and never due")
         used = {entry.ref for entry in journal if entry.kind is Kind.STEP_RESUMED}
