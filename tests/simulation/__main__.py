@@ -69,12 +69,14 @@ def _run(backends: list[Backend], arguments: argparse.Namespace) -> int:
     return 0 if is_well else 1
 
 
-def _outcomes(backend: Backend, first: int, count: int, processes: int) -> list[Outcome]:
+def _outcomes(backend: Backend, first: int, count: int, processes: int) -> Iterator[Outcome]:
+    """Give each as soon as it is there: what fails early in a long run is told early."""
     seeds = range(first, first + count)
     if processes == 1:
-        return [run_seed(seed, backend) for seed in seeds]
-    with ProcessPoolExecutor(processes) as pool:
-        return list(pool.map(run_seed, seeds, [backend] * count, chunksize=_BATCH))
+        yield from (run_seed(seed, backend) for seed in seeds)
+    else:
+        with ProcessPoolExecutor(processes) as pool:
+            yield from pool.map(run_seed, seeds, [backend] * count, chunksize=_BATCH)
 
 
 def _tell(outcome: Outcome, *, keep: bool) -> None:
@@ -87,7 +89,7 @@ def _tell(outcome: Outcome, *, keep: bool) -> None:
         path = Path(REGRESSIONS) / f"seed-{outcome.seed}-{outcome.backend}.json"
         kept = {"seed": outcome.seed, "backend": outcome.backend, "found": outcome.problems[0]}
         path.write_text(json.dumps(kept, indent=2) + "\n")
-        print(f"  kept as {path}")
+        print(f"  kept as {path}", flush=True)
 
 
 def _run_mutants(backends: list[Backend], arguments: argparse.Namespace) -> int:
