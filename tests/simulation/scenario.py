@@ -48,6 +48,8 @@ class _Case:
     flow: Flow
     random: Random
     is_cancelled: bool = False
+    is_resumed: bool = False
+    """which, where it failed for having crashed, starts it anew without the signals that it had"""
     unsignalled: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
 
@@ -113,6 +115,7 @@ async def _drive_one(case: _Case, client: Client, within: float) -> None:
             else:
                 tasks.start_soon(_signal, client, _Wanted(case, case.id + below, step, draw), count)
         if random.random() < _PAUSED:
+            case.is_resumed = True
             tasks.start_soon(_pause, client, case.id, Random(random.getrandbits(63)))
         if random.random() < _CANCELLED:
             case.is_cancelled = True
@@ -184,19 +187,21 @@ def _expected(cases: list[_Case], rows: Mapping[str, Row], *, may_crash: bool) -
         if crashed and not may_crash:
             yield f"{case.id}: {crashed} failed for having crashed, and no limit was set"
         if case.id in rows and not crashed:
-            yield from (f"{case.id}: {wrong}" for wrong in _wrong_with(case, rows[case.id]))
+            lacks_signals = bool(case.unsignalled) or (may_crash and case.is_resumed)
+            wrong = _wrong_with(case, rows[case.id], lacks_signals=lacks_signals)
+            yield from (f"{case.id}: {each}" for each in wrong)
 
 
 def _is_of(row: Row, id: str) -> bool:
     return row.id == id or row.id.startswith(f"{id}/")
 
 
-def _wrong_with(case: _Case, row: Row) -> Iterable[str]:
+def _wrong_with(case: _Case, row: Row, *, lacks_signals: bool) -> Iterable[str]:
     flow = case.flow
     if case.is_cancelled and row.status is Status.CANCELLED:
         return
     if row.status is Status.SUSPENDED:
-        if not case.unsignalled:
+        if not lacks_signals:
             yield "it is suspended, and every wait was signalled"
         return
     if row.status.value != flow.status:
