@@ -140,6 +140,20 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(python=NEWEST)
+def simulation(session: nox.Session) -> None:
+    """Run 10,000 seeds on each event loop; `nox -s simulation -- --seeds 500 --start 20000` some others."""
+    session.install(".[all]", *groups("test"))
+    session.run("python", "-m", "tests.simulation", "--seeds", "10000", "--processes", "2", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def mutants(session: nox.Session) -> None:
+    """Run the simulation with each deliberate defect; one that it doesn't find is a failure."""
+    session.install(".[all]", *groups("test"))
+    session.run("python", "-m", "tests.simulation", "--mutants", "--seeds", "300", *session.posargs)
+
+
+@nox.session(python=NEWEST)
 def coverage(session: nox.Session) -> None:
     """Run the tests with branch coverage; the pure core must be covered whole."""
     session.install("-e", ".[all]", *groups("test", "coverage"))
