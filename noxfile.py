@@ -74,6 +74,7 @@ ONCE: Final = (
     "engine/test_latencies.py",
     "faults",
     "scenarios",
+    "simulation",
     "storage/test_storages_agree.py",
     "storage/test_postgres_plans.py",
     "storage/test_postgres_partitioned.py",

@@ -25,6 +25,7 @@ FAULT: Final = st.builds(
 LEASE: Final = 3.0
 
 
+@pytest.mark.promise("P1", "P2", "P3", "P5")
 @settings(max_examples=15, deadline=None, database=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(plan=st.lists(FAULT, max_size=10), seed=st.integers(0, 2**32), on=st.sampled_from(BACKENDS))
 def test_no_plan_of_faults_breaks_a_promise(plan: list[Fault], seed: int, on: Backend) -> None:
@@ -61,6 +62,7 @@ def run(backend: Backend, faults: Sequence[Fault], seeds: int) -> None:
     assert report.happened["journal: execution.succeeded"] == 2 * seeds
 
 
+@pytest.mark.promise("P2", "I2", "I10")
 def test_a_worker_that_was_stopped_beyond_its_lease_calls_nothing_more(backend: Backend) -> None:
     """It used to call a plain `def` decision or terminal that follows the step."""
     run(backend, STOPPED, seeds=10)
@@ -72,5 +74,6 @@ def test_the_test_before_can_fail(backend: Backend) -> None:
         run(backend, STOPPED, seeds=10)
 
 
+@pytest.mark.promise("P3", "I4")
 def test_a_worker_that_is_cut_off_stops_before_another_begins(backend: Backend) -> None:
     run(backend, [Fault(0.4, "partition", victim, 12) for victim in (0, 1)], seeds=5)

@@ -59,6 +59,29 @@ ENTRIES: Final = (
 )
 
 
+@pytest.mark.promise(
+    "P1",
+    "P2",
+    "P3",
+    "P4",
+    "P5",
+    "P6",
+    "P7",
+    "P8",
+    "P9",
+    "P10",
+    "P12",
+    "I2",
+    "I3",
+    "I4",
+    "I5",
+    "I10",
+    "I13",
+    "I14",
+    "I16",
+    "I17",
+    "I20",
+)
 def test_every_promise_holds_under_every_kind_of_fault(backend: Backend) -> None:
     report = simulate(drawn_scenario, seeds=SEEDS, backends=[backend], replay=REPLAY)
     assert report.runs == SEEDS

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from stepwell import MemoryStorage
+from stepwell import MemoryStorage, verify
 from stepwell.testing._simulation._client import Client
 from stepwell.testing._simulation._faults import Fault, drawn_plan
 from stepwell.testing._simulation._loops import Backend, Livelock, run_simulated
@@ -46,6 +46,8 @@ _EPOCH: Final = 1_767_225_600.0
 """what the storage's clock shows when virtual time begins: 2026-01-01"""
 _DRIFT: Final = 0.009
 """how far a worker's clock may go faster or slower than the storage's"""
+_MOST_VERIFIED: Final = 10_000
+"""executions that are checked at the end of a run"""
 _ENOUGH: Final = 100
 """problems after which nothing more is to be learnt from a run"""
 
@@ -132,6 +134,9 @@ class _World:
             await self._suffer()
             self._heal()
             await self._settle()
+            verified = await verify(storage, workflows=self._workflows, limit=_MOST_VERIFIED)
+            for breach in verified.breaches:
+                self.oracle.problem(str(breach))
             self._end()
             tasks.cancel_scope.cancel()
 
