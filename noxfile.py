@@ -70,6 +70,7 @@ INTERPRETERS: Final = interpreters()
 NEWEST: Final = INTERPRETERS[-1]
 ONCE: Final = (
     "benchmarks",
+    "engine/test_blocked_loops.py",
     "engine/test_blocked_processes.py",
     "engine/test_latencies.py",
     "faults",

@@ -12,6 +12,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from stepwell.testing import FAULTS, Backend, Fault, simulate
 from tests.simulation.run import REGRESSIONS, REPLAY, run_seed
 from tests.simulation.scenario import drawn_scenario
