@@ -70,10 +70,12 @@ INTERPRETERS: Final = interpreters()
 NEWEST: Final = INTERPRETERS[-1]
 ONCE: Final = (
     "benchmarks",
+    "engine/test_blocked_loops.py",
     "engine/test_blocked_processes.py",
     "engine/test_latencies.py",
     "faults",
     "scenarios",
+    "simulation",
     "storage/test_storages_agree.py",
     "storage/test_postgres_plans.py",
     "storage/test_postgres_partitioned.py",
@@ -137,6 +139,20 @@ def faults(session: nox.Session) -> None:
     session.run("python", "-m", "tests.faults", *session.posargs)
     if not session.posargs:
         session.run("pytest", "--faults", "-o", "faulthandler_timeout=0")
+
+
+@nox.session(python=NEWEST)
+def simulation(session: nox.Session) -> None:
+    """Run 10,000 seeds on each event loop; `nox -s simulation -- --seeds 500 --start 20000` some others."""
+    session.install(".[all]", *groups("test"))
+    session.run("python", "-m", "tests.simulation", "--seeds", "10000", "--processes", "2", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def mutants(session: nox.Session) -> None:
+    """Run the simulation with each deliberate defect; one that it doesn't find is a failure."""
+    session.install(".[all]", *groups("test"))
+    session.run("python", "-m", "tests.simulation", "--mutants", "--seeds", "300", *session.posargs)
 
 
 @nox.session(python=NEWEST)

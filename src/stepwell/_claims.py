@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stepwell._model import Stored
-from stepwell._transition import Claimant, HandedBack, State, Terms, transition
+from stepwell._transition import Claimant, HandedBack, State, transition
 from stepwell.storage._protocol import Lease
 
 if TYPE_CHECKING:
@@ -75,6 +75,11 @@ class Place:
         return self._slots.id
 
     @property
+    def change_id(self) -> str | None:
+        """The id of the Change that leases the execution as it creates it, once that is known."""
+        return None if self._change is None else self._change.id
+
+    @property
     def claimant(self) -> Claimant:
         """Who leases the execution as it is created."""
         return Claimant(self._slots.id, self._lease)
@@ -104,14 +109,23 @@ class Place:
 
 
 async def hand_back(
-    services: Services, worker: str, lease: Lease, workflow_of: Callable[[Row], Workflow[Any, Any]]
+    services: Services,
+    worker: str,
+    lease: Lease,
+    workflow_of: Callable[[Row], Workflow[Any, Any]],
+    *,
+    started_by: str | None = None,
 ) -> None:
-    """Give back a lease that nobody runs, if it is still the worker's: no attempt has begun. Raises StorageError."""
+    """Give back a lease that nobody runs, if it is still the worker's: no attempt has begun. Raises StorageError.
+
+    A lease that came of a start names with *started_by* its Change. Where another one created the execution, the worker
+    may have claimed it like any other, under the same token, and runs it.
+    """
     stored = await services.storage.load(lease.id)
-    if stored is not None and (stored.row.worker, stored.row.token) == (worker, lease.token):
+    if stored is None or started_by not in (None, stored.journal[0].change):
+        return
+    if (stored.row.worker, stored.row.token) == (worker, lease.token):
         # The attempt before may have been lost: then the crash budget decides, and it is the engine's own.
-        terms = Terms(
-            services.change_id(), keep_lease=False, max_crashes=services.max_crashes, random=services.entropy.fraction()
-        )
+        terms = services.terms(keep_lease=False)
         move = transition(workflow_of(stored.row), State.of(stored), HandedBack("unknown claim"), terms)
         await services.commits.commit(move.unit)

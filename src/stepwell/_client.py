@@ -42,7 +42,6 @@ from stepwell._transition import (
     Resumed,
     Signalled,
     State,
-    Terms,
     accept,
     begin,
     transition,
@@ -139,7 +138,13 @@ class Client:
         """Give back, also where the caller is cancelled, what may have been committed and isn't run; else it lapses."""
         with anyio.move_on_after(_HAND_BACK_LIMIT, shield=True):
             try:
-                await hand_back(self._services, place.worker, unclaimed, lambda _: program.workflow)
+                await hand_back(
+                    self._services,
+                    place.worker,
+                    unclaimed,
+                    lambda _: program.workflow,
+                    started_by=place.change_id,
+                )
             except (StorageError, EngineClosed) as error:
                 logger.warning("stepwell: execution %s was not handed back: %s; its lease lapses", unclaimed.id, error)
 
@@ -164,7 +169,7 @@ class Client:
             unit: Unit = (Deposit(id=id, signal=signal, expects=stored.row.signals),)
             if taken is Accepted.USABLE:
                 event = Signalled(signal_id, text, await self._resolve(program, state, signal))
-                terms = Terms(self._services.change_id(), keep_lease=False)
+                terms = self._services.terms(keep_lease=False)
                 unit = (*unit, *transition(workflow, state, event, terms).unit)
             if await self._commit(unit):
                 return
@@ -283,7 +288,7 @@ class Client:
     def _move(self, program: Program | None, stored: Stored, event: Event) -> Unit:
         """Decide what the event implies; pausing and cancelling need no definition."""
         workflow: Any = None if program is None else program.workflow
-        terms = Terms(self._services.change_id(), keep_lease=False)
+        terms = self._services.terms(keep_lease=False)
         return transition(workflow, State.of(stored), event, terms).unit
 
     async def _commit(self, unit: Unit, holder: Holder | None = None, lane: Commits | None = None) -> bool:

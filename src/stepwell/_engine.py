@@ -50,7 +50,9 @@ class Engine(AsyncContextManagerMixin):
     *storage* must be open, and stay open; without one the engine keeps everything in memory. *lease* (seconds) is how
     long a worker that disappears keeps its executions; it is renewed every *renew_every* (a quarter of it, if None).
     *default_timeout* (seconds; None for no limit) bounds each attempt of a step that names no timeout. *max_crashes* is
-    how often an execution may take its worker down before it fails. *name* begins the ids of its workers.
+    how often an execution may take its worker down before it fails. *name* begins the ids of its workers. With a *seed*
+    its ids and its jitter are the same in every run: for simulations only, as two engines with one seed make the same
+    ids.
     """
 
     def __init__(
@@ -64,13 +66,14 @@ class Engine(AsyncContextManagerMixin):
         max_crashes: int = 3,
         limits: Limits | None = None,
         name: str | None = None,
+        seed: int | None = None,
     ) -> None:
         self._settings = Settings.of(
             lease, renew_every, default_timeout, max_crashes, Limits() if limits is None else limits, name
         )
         self._storage = checked_storage(storage)
         self._registry = Registry(self._settings.limits, self._settings.default_timeout)
-        self._entropy = Entropy()
+        self._entropy = Entropy(seed)
         self._listeners = Listeners()
         self._session: Session | None = None
         self._registry.add_all(workflows)

@@ -194,8 +194,15 @@ class Leases:
         return len(self._held)
 
     def take(self, id: str, token: int, *, sent_at: float) -> Held:
-        """Hold a lease that a claim brought which was sent at that time of the loop's clock."""
+        """Hold a lease that a claim brought which was sent at that time of the loop's clock.
+
+        One that is heard of late, when a later claim of this worker has brought the execution once more, is lost.
+        """
         held = Held(id, token, sent_at + self.trust_of_a_lease, self.pulse.turn)
+        known = self._held.get(id)
+        if known is not None and known.token > token:
+            held.end(Ending.LOST)
+            return held
         self._held[id] = held
         if held.trusted_until < self._next_look:
             self._moved.set()

@@ -264,7 +264,7 @@ class Run:
         in_hand = self._in_hand = self._take_in_hand(event)
         terms = in_hand.terms
         move = transition(self._workflow, self._state, event, terms)
-        while move.rides and len(in_hand.events) <= _MAX_RIDERS:
+        while move.rides and len(in_hand.events) <= _MAX_RIDERS and self.is_trusted(anyio.current_time()):
             ahead = move.ahead(self._state)
             event = self._calls.ride_along(ahead)
             in_hand.events.append(event)
@@ -276,9 +276,7 @@ class Run:
             raise _Spoiled
 
     def _take_in_hand(self, event: Event) -> _InHand:
-        services = self._services
-        terms = Terms(services.change_id(), self._host.goes_on(), services.max_crashes, services.entropy.fraction())
-        return _InHand([event], terms)
+        return _InHand([event], self._services.terms(keep_lease=self._host.goes_on()))
 
     def _decide_again(self, in_hand: _InHand) -> Move:
         """Decide on fresh state from the same outcomes; a rider that can't ride any more is left for later."""

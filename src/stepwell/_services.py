@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stepwell._transition import Terms
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -33,6 +35,10 @@ class Services:
     committed: Callable[[Any], None]
     """told of a unit whose commit was found out about later"""
     change_id: Callable[[], str]
+
+    def terms(self, *, keep_lease: bool) -> Terms:
+        """Return what a decision is told: the engine's own settings, whoever decides."""
+        return Terms(self.change_id(), keep_lease, self.max_crashes, self.entropy.fraction())
 
     def after(self, id: str, tell: Callable[[], None]) -> None:
         """Call *tell* once what is being committed of that execution has been told."""

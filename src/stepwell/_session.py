@@ -68,7 +68,7 @@ class Session:
         self._settings = settings
         self._entropy = entropy
         self._listeners = listeners
-        self._workers: set[Worker] = set()
+        self._workers: dict[Worker, None] = {}
         self._left = anyio.Event()
         self._commits = Commits(storage, self._committed_after_its_start)
         self._starts = Commits(storage, self._committed)
@@ -139,19 +139,19 @@ class Session:
 
     async def run_once(self, worker: Worker, limit: int) -> int:
         """Let the worker do one polling cycle."""
-        self._workers.add(worker)
+        self._workers[worker] = None
         try:
             claimed: int = await call_in_own_task(sheltered, (worker.run_once, limit), f"stepwell worker {worker.id}")
             return claimed
         finally:
-            self._workers.discard(worker)
+            del self._workers[worker]
             self._left.set()
 
     async def run_worker(
         self, worker: Worker, *, poll: float, grace: float, on_unstoppable: OnUnstoppable, ready: Callable[[], None]
     ) -> None:
         """Let the worker run until it is stopped or cancelled."""
-        self._workers.add(worker)
+        self._workers[worker] = None
         try:
             with self.wakeups.bell() as bell:
                 # In a task of its own, where asyncio's `Task.cancel()` can't cut through what is shielded.
@@ -160,7 +160,7 @@ class Session:
                 )
                 await call_in_own_task(sheltered, (run,), f"stepwell worker {worker.id}")
         finally:
-            self._workers.discard(worker)
+            del self._workers[worker]
             self._left.set()
 
     def _place(self, program: Program) -> Place | None:

@@ -64,17 +64,17 @@ class Wakeups:
     """The bells of all who wait in this process."""
 
     def __init__(self) -> None:
-        self._bells: set[Bell] = set()
+        self._bells: dict[Bell, None] = {}  # rung in the order in which they came
 
     @contextmanager
     def bell(self) -> Generator[Bell]:
         """Listen as long as the block runs."""
         bell = Bell()
-        self._bells.add(bell)
+        self._bells[bell] = None
         try:
             yield bell
         finally:
-            self._bells.discard(bell)
+            del self._bells[bell]
 
     def ring(self, after: float = 0.0, *, from_elsewhere: bool = False) -> None:
         """Ring every bell after so many seconds."""

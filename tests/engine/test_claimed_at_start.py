@@ -179,6 +179,32 @@ async def test_what_is_committed_when_the_worker_has_gone_is_handed_back(faulty:
         assert await engine.handle(GIVING, execution.id).result(1) == 1
 
 
+async def test_a_start_that_fails_takes_nothing_from_its_own_worker(faulty: Faulty, store: Storage) -> None:
+    """Another process started the same id, and this one's worker claimed that, under the token of the start."""
+    gated = Gated()
+    async with (
+        Engine(store, workflows=[gated.flow]) as other,
+        Engine(faulty, workflows=[gated.flow]) as engine,
+        engine.worker(poll_interval=0.1),
+    ):
+        await anyio.sleep(1)
+        failing = faulty.spoil("commit", times=5)
+        async with anyio.create_task_group() as tasks:
+
+            async def start() -> None:
+                with pytest.raises(StorageError):
+                    await engine.start(gated.flow, 1, id="same")
+
+            tasks.start_soon(start)
+            await failing.reached()
+            await other.start(gated.flow, 1, id="same")
+            await gated.gate.reached()
+        gated.gate.open()
+        handle = other.handle(gated.flow, "same")
+        assert await handle.result(60) == 1
+        assert "execution.released" not in [entry.kind for entry in await handle.journal()]
+
+
 async def test_a_start_that_is_cancelled_before_it_is_sent_leaves_nothing(faulty: Faulty) -> None:
     async with Engine(faulty, workflows=[GIVING]) as engine, engine.worker(concurrency=2, poll_interval=HOUR_POLL):
         await anyio.sleep(1)

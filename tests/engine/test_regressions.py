@@ -10,6 +10,8 @@ import anyio
 import pytest
 
 from stepwell import Engine, Event, MemoryStorage, Status, StorageError
+from stepwell._claims import hand_back
+from stepwell._leases import Ending, Leases, Timing
 from stepwell.storage import Claims, Lease, Unit
 from stepwell.storage._protocol import Storage
 from tests.engine.small import Ctx, healthy, single
@@ -84,6 +86,39 @@ async def test_hung_threads_are_told_of_and_leave_the_claim_to_others(
                 assert "execution.released" in kinds or (await handle.get()).status is Status.WAITING
         finally:
             release.set()
+
+
+async def test_a_claim_that_nobody_runs_is_handed_back_under_the_engines_own_crash_budget(storage: Storage) -> None:
+    """It was decided under the default, so that an execution which had lost attempts failed for a lost answer."""
+    flow = single(work)
+    async with Engine(storage, workflows=[flow], max_crashes=10) as engine:
+        handle = await engine.start(flow, 1)
+        token = 0
+        for _ in range(6):
+            (stored,) = (await storage.claim("gone", [flow.key], limit=1, lease=0.5)).claimed
+            token = stored.row.token
+            await anyio.sleep(1)
+        await hand_back(engine._opened().services, "gone", Lease(handle.id, token), lambda _: flow)
+        assert (await handle.get()).status is Status.WAITING
+        async with engine.worker():
+            assert await handle.result(300) == 1
+
+
+async def test_a_lease_that_is_heard_of_late_does_not_displace_a_later_one() -> None:
+    """It did, and took the later one along when it ended: a lease that ran was handed back as one that nobody knew."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("nothing is to be told")
+
+    async with MemoryStorage() as storage:
+        timing = Timing(lease=10, renew_every=2, margin=1)
+        leases = Leases(storage, "w", timing, unknown=never, unstoppable=never, stalled=never, failed=never)
+        later = leases.take("e", 4, sent_at=anyio.current_time())
+        late = leases.take("e", 1, sent_at=anyio.current_time() - 20)
+        assert (late.ending, late.scope.cancel_called) == (Ending.LOST, True)
+        leases.drop(late)
+        assert leases.all() == [Lease("e", 4)]
+        assert later.ending is None
 
 
 async def test_suspects_that_wait_for_their_turn_come_back_ever_more_seldom(storage: Storage) -> None:

@@ -76,10 +76,10 @@ class Terms(Struct, frozen=True, gc=False):
     """What a decision needs to be told because it may not find out by itself."""
 
     change_id: str
-    keep_lease: bool = True
+    keep_lease: bool
     """whether the worker may go on to the next step under this lease"""
-    max_crashes: int = 3
-    random: float = 0.5
+    max_crashes: int
+    random: float
     """from 0 to 1, for jitter"""
 
 

@@ -65,7 +65,7 @@ class MemoryStorage:
         self._queues = DueQueues(lambda place: place[1] in self._rows and self._rows[place[1]].due_at == place[0])
         self._families = Families(self._rows)
         self._held: defaultdict[str, dict[str, None]] = defaultdict(dict)
-        self._waiting: set[anyio.Event] = set()
+        self._waiting: dict[anyio.Event, None] = {}
 
     async def __aenter__(self) -> Self:
         await anyio.lowlevel.checkpoint()
@@ -153,11 +153,11 @@ class MemoryStorage:
         That is a Change which settles `due` (not one under a lease that runs on), a Wake or a Deposit.
         """
         event = anyio.Event()
-        self._waiting.add(event)
+        self._waiting[event] = None
         try:
             await event.wait()
         finally:
-            self._waiting.discard(event)
+            self._waiting.pop(event, None)
 
     def lifeline(self) -> Lifeline:
         """Open a synchronous renewer."""
@@ -270,7 +270,7 @@ class MemoryStorage:
 
     def _hint(self) -> None:
         while self._waiting:
-            self._waiting.pop().set()
+            self._waiting.popitem()[0].set()
 
     def _take(self, capabilities: Sequence[Capability], limit: int, now: int) -> list[str]:
         """Take due executions out of their queues, the longest due first."""
