@@ -41,6 +41,8 @@ _CLOSE_LIMIT: Final = 5.0
 """seconds"""
 _TRIES: Final = 12
 """how often a transaction is run that the server gives up for the sake of others"""
+_JITTER: Final = random.SystemRandom()
+"""not the generator that user code may seed, and expects to go on from there"""
 _FIRST_PAUSE: Final = 0.004
 _LONGEST_PAUSE: Final = 0.25
 """seconds at most before it is begun again; doubled from the first on, half of it on average: 0.8 s in all. Where every
@@ -140,7 +142,7 @@ class Database:
             except DRIVER as error:
                 raise self.error(error) from error
             pause = min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE)
-            await anyio.sleep(pause * random.random())  # noqa: S311 (jitter)
+            await anyio.sleep(pause * _JITTER.random())
         raise AssertionError("unreachable")
 
     async def _once(self, work: Callable[..., Awaitable[T]], args: tuple[Any, ...], limit: float) -> T:
