@@ -1,0 +1,160 @@
+"""A process that dies, or is refused, at the n-th system call with which SQLite writes: strace strikes.
+
+Whatever was acknowledged is there, the file is sound, no promise is broken, and another process finishes the rest.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from signal import SIGKILL
+from typing import Final
+
+import anyio
+import pytest
+
+from stepwell import Engine, SQLiteStorage, Status
+from stepwell.testing import check_invariants
+from tests.chaos import writing
+from tests.chaos.mixture import MIXTURE
+from tests.chaos.places import SOON
+from tests.support.processes import Child, ChildDisappointed, run_command
+from tests.support.virtual_time import Backend
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_time]
+
+SCRIPT: Final = Path(writing.__file__)
+ROOT: Final = SCRIPT.parents[2]
+WRITES: Final = "pwrite64,fdatasync"
+
+
+@cache
+def why_not() -> str:
+    """Return why strace can't be used here; empty if it can."""
+    program = shutil.which("strace")
+    if program is None:
+        return "there is no program `strace`"
+    command = [program, "-f", "-o", "/dev/null", "-e", f"trace={WRITES}", "true"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return f"strace may not trace here: {ended.stderr[-300:]}" if ended.returncode else ""
+
+
+@pytest.fixture
+def strace() -> str:
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    return "strace"
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    chosen: Backend = request.param
+    return chosen
+
+
+@asynccontextmanager
+async def writer(strace: str, path: Path, backend: Backend, injection: str) -> AsyncGenerator[Child]:
+    """Run the program that starts and runs executions, under strace."""
+    tracing = [strace, "-f", "-qq", "-o", "/dev/null", "-e", f"trace={WRITES}", "-e", f"inject={injection}"]
+    command = [*tracing, sys.executable, "-u", str(SCRIPT), str(path), backend]
+    async with run_command(*command, environment={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}) as child:
+        yield child
+
+
+async def acknowledged(child: Child) -> set[str]:
+    """Return what it has acknowledged when it ends."""
+    ids: set[str] = set()
+    with anyio.move_on_after(SOON) as limit:
+        while True:
+            try:
+                ids.add((await child.line("acknowledged ")).removeprefix("acknowledged ").strip())
+            except ChildDisappointed:  # it ended
+                break
+    assert not limit.cancelled_caught
+    return ids
+
+
+async def check_and_finish(path: Path, acknowledged: set[str]) -> None:
+    """See that all of it is there and sound; then let another process's worker finish it."""
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+    async with (
+        SQLiteStorage(path, busy_timeout=30) as storage,
+        Engine(storage, workflows=MIXTURE, lease=1.0, max_crashes=10) as engine,
+    ):
+        await check_invariants(storage, workflows=MIXTURE)
+        for id in acknowledged:
+            await engine.get(id)
+        async with engine.worker(poll_interval=0.1):
+            with anyio.fail_after(SOON):
+                for execution in (await engine.find()).executions:
+                    if execution.parent is None:
+                        await engine.result_of(execution.id)
+        page = await engine.find()
+        assert {execution.status for execution in page.executions} <= {Status.SUCCEEDED}
+        await check_invariants(storage, workflows=MIXTURE)
+
+
+async def killed_at(strace: str, path: Path, backend: Backend, number: int) -> bool:
+    """Kill the writer at its n-th system call; return whether there was one."""
+    async with writer(strace, path, backend, f"{WRITES}:signal=KILL:when={number}") as child:
+        ids = await acknowledged(child)
+        code = await child.ended(within=SOON)
+    assert code in {0, -SIGKILL}, child.errors()
+    await check_and_finish(path, ids)
+    return code == -SIGKILL
+
+
+@pytest.mark.promise("P6", "P10", "I9", "I25")
+async def test_a_process_killed_while_it_writes_has_lost_nothing_that_it_acknowledged(
+    strace: str, tmp_path: Path, backend: Backend
+) -> None:
+    for number in (31, 260) if backend == "trio" else (138, 477):  # of 831 in all; the first 85 make the tables
+        assert await killed_at(strace, tmp_path / f"{number}.db", backend, number)
+
+
+@pytest.mark.chaos
+async def test_a_process_may_be_killed_at_any_write(strace: str, tmp_path: Path, backend: Backend) -> None:
+    killed = [await killed_at(strace, tmp_path / f"{number}.db", backend, number) for number in range(1, 800, 17)]
+    assert sum(killed) > 40
+
+
+async def refused_at(strace: str, path: Path, backend: Backend, injection: str) -> None:
+    """Let system calls fail; the writer goes on with what was refused, and all of it ends."""
+    async with writer(strace, path, backend, injection) as child:
+        ids = await acknowledged(child)
+        assert await child.ended(within=SOON) == 0, child.errors()
+        assert "refused" in child.errors(), "a failure must have been met"
+    assert len(ids) == writing.EXECUTIONS
+    await check_and_finish(path, ids)
+
+
+@pytest.mark.promise("P10", "P12")
+@pytest.mark.parametrize(
+    "injection",
+    ["pwrite64:error=ENOSPC:when=120", "fdatasync:error=EIO:when=20"],
+    ids=["no space for a page", "the disk fails at a sync"],
+)
+async def test_a_disk_that_refuses_once_is_a_storage_error_and_passes(
+    strace: str, tmp_path: Path, backend: Backend, injection: str
+) -> None:
+    await refused_at(strace, tmp_path / "flows.db", backend, injection)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+@pytest.mark.parametrize(("call", "first", "step"), [("pwrite64", 100, 67), ("fdatasync", 12, 6)])
+async def test_a_disk_that_refuses_again_and_again_loses_nothing(
+    strace: str, tmp_path: Path, backend: Backend, call: str, first: int, step: int, error: str
+) -> None:
+    for more in range(5):
+        path = tmp_path / f"{more}.db"
+        await refused_at(strace, path, backend, f"{call}:error={error}:when={first + more}+{step}")
