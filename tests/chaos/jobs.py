@@ -1,6 +1,7 @@
 """One workflow whose second step does what its input says: hold, take its process down, block, run out of memory, …
 
-What a step does is told on the standard output, one line each: `<word> <execution> <attempt>`.
+What a step does is told on the standard output, one line each: `<word> <execution> <attempt>`, often with the seconds of
+the machine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ def say(*words: object) -> None:
 
 
 async def hold(ctx: Ctx) -> None:
-    """Tick until cancelled; each tick tells when it was."""
+    """Tick until cancelled."""
     try:
         while True:
             await anyio.sleep(0.05)
             say("tick", ctx.execution_id, ctx.attempt, time.monotonic())
     finally:
-        say("cancelled", ctx.execution_id, ctx.attempt)
+        say("cancelled", ctx.execution_id, ctx.attempt, time.monotonic())
 
 
 async def until_file(ctx: Ctx) -> None:
@@ -136,7 +137,7 @@ async def first(ctx: Ctx) -> int:
 
 @activity(timeout=None, retry=2)
 async def act(ctx: Ctx) -> str:
-    say("begin", ctx.execution_id, ctx.attempt)
+    say("begin", ctx.execution_id, ctx.attempt, time.monotonic())
     deed = DEEDS.get(ctx.input.what)
     if deed is not None and ctx.attempt <= ctx.input.attempts:
         await deed(ctx)

@@ -191,9 +191,9 @@ async def _verified(scene: Scene) -> list[str]:
     command = [sys.executable, "-m", "stepwell", "verify", "--db", scene.own, *schema]
     command += ["--app", "tests.chaos.mixture:MIXTURE"]
     ended = await anyio.run_process(command, check=False, env=ENVIRONMENT, stderr=PIPE)
-    said = (ended.stdout + ended.stderr).decode(errors="replace").strip()
+    said = ended.stdout.decode(errors="replace").strip()
     _say(f"stepwell verify: {said.splitlines()[-1] if said else ''}")
-    return [said] if ended.returncode else []
+    return [said, ended.stderr.decode(errors="replace")] if ended.returncode else []
 
 
 def _tell(
