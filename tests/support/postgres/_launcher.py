@@ -117,6 +117,7 @@ def launched(
     which: int | None = None,
     settings: Mapping[str, str] | None = None,
     port: int | None = None,
+    base: Path | None = None,
 ) -> Generator[Server]:
     """Run a server of its own for the length of the block; its data is gone afterwards.
 
@@ -126,6 +127,7 @@ def launched(
         which: The major version to take if there is a choice; else the newest.
         settings: More settings, as `postgres -c` takes them; these win.
         port: The port to try first; any free one is taken if somebody has it.
+        base: The folder in which that of its data is made; it must be open to whoever runs the server.
 
     Raises:
         PostgresUnavailable: There are no programs to run, or they don't start.
@@ -141,7 +143,7 @@ def launched(
         "binaries": str(binaries.folder),
         "major": binaries.major,
         "copy": None if is_reached else (str(binaries.base), binaries.parts, str(temporary)),
-        "base": str(temporary if durable else memory_folder() or temporary),
+        "base": str(base or (temporary if durable else memory_folder() or temporary)),
         "user": None if user is None else (user.uid, user.gid),
         "durable": durable,
         "settings": {**COMMON, **({} if durable else NOT_DURABLE), **(settings or {})},
