@@ -95,6 +95,7 @@ async def test_a_full_disk_under_the_tables_is_waited_for(small_disk: Disk) -> N
             ballast = fill(disk)
             await anyio.sleep(3)
             ballast.unlink()
+            assert [one for one in world.troubles if "No space left on device" in one]
 
         await nothing_is_lost(server, fill_for_a_while, executions=600, within=180)
 

@@ -36,6 +36,8 @@ class World:
         self.dsn = server.dsn.replace("://postgres:", f"://{self.role}:")
         if wire is not None:
             self.dsn = self.dsn.replace(f"@{server.host}:{server.port}/", f"@{wire.host}:{wire.port}/")
+        self.troubles: list[str] = []
+        """what the engine's worker has told to be wrong"""
         self._wire = wire
         self._password = urlsplit(server.dsn).password
 
@@ -81,6 +83,7 @@ async def nothing_is_lost(
     executions: int = EXECUTIONS,
     has_wire: bool = False,
     connections: int = 4,
+    concurrency: int = 8,
     within: float = 90,
 ) -> None:
     """Start executions and await their results while the nemesis is at work; then compare all that was told."""
@@ -115,8 +118,9 @@ async def nothing_is_lost(
         async with (
             made.storage(connections) as storage,
             Engine(storage, workflows=[workflow], lease=LEASE, max_crashes=100) as engine,
-            engine.worker(poll_interval=0.2, concurrency=8),
+            engine.worker(poll_interval=0.2, concurrency=concurrency),
         ):
+            engine.on("worker.error", lambda event: made.troubles.append(event.message))
             with anyio.fail_after(within):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(nemesis, made)

@@ -67,8 +67,43 @@ async def be_repeatable(world: World) -> None:
     await world.alter("SET default_transaction_isolation = 'repeatable read'")
 
 
+async def keep_an_old_transaction(world: World) -> None:
+    await world.dba.execute("BEGIN ISOLATION LEVEL REPEATABLE READ", f"SELECT FROM {world.role}.executions")
+    await anyio.sleep(5)
+    await world.dba.execute("ROLLBACK")
+
+
+async def hold_rows(world: World) -> None:
+    """Lock what is open, for longer than a lease, in an order that nobody else keeps to."""
+    for _ in range(3):
+        await anyio.sleep(0.1)
+        open_ones = f"SELECT FROM {world.role}.executions WHERE ended_at IS NULL ORDER BY id DESC FOR UPDATE"  # noqa: S608
+        await world.dba.execute("BEGIN", open_ones)
+        await anyio.sleep(1.2 * LEASE)
+        await world.dba.execute("ROLLBACK")
+
+
+async def change_tables_under_plans(world: World) -> None:
+    """Plans that were made for the tables as they were must not be kept; each change takes a lock on all of a table."""
+    for table in 3 * ("executions", "journal", "signals"):
+        await anyio.sleep(0.1)
+        await world.dba.execute(
+            f"ALTER TABLE {world.role}.{table} ADD COLUMN more integer",
+            f"ANALYZE {world.role}.{table}",
+            f"ALTER TABLE {world.role}.{table} DROP COLUMN more",
+        )
+
+
 SHORT: Final = [cut_off, crash, be_read_only_for_a_while, be_in_a_hurry]
-LONG: Final = [be_away_for_longer_than_a_lease, allow_two_connections, be_serializable, be_repeatable]
+LONG: Final = [
+    be_away_for_longer_than_a_lease,
+    allow_two_connections,
+    be_serializable,
+    be_repeatable,
+    keep_an_old_transaction,
+    hold_rows,
+    change_tables_under_plans,
+]
 
 
 @pytest.mark.promise("P5", "P10", "I17", "I25")
@@ -89,3 +124,9 @@ async def test_nothing_is_lost_when_the_server_crashes_again_and_again(own_postg
         await crash(world, 10)
 
     await nothing_is_lost(own_postgres, nemesis, executions=300)
+
+
+@pytest.mark.chaos
+async def test_nothing_is_lost_where_everything_goes_through_one_connection(own_postgres: Server) -> None:
+    """Two hundred clients and fifty steps at a time wait for it, and leases are renewed by one of their own."""
+    await nothing_is_lost(own_postgres, cut_off, executions=200, connections=1, concurrency=50)
