@@ -68,7 +68,7 @@ def interpreters() -> list[str]:
 
 INTERPRETERS: Final = interpreters()
 NEWEST: Final = INTERPRETERS[-1]
-ONCE: Final = ("benchmarks", "storage/test_postgres_plans.py", "storage/test_postgres_partitioned.py")
+ONCE: Final = ("benchmarks", "chaos", "storage/test_postgres_plans.py", "storage/test_postgres_partitioned.py")
 """Tests whose outcome doesn't depend on the interpreter."""
 
 
@@ -89,8 +89,8 @@ def pure_core() -> str:
 def tests(session: nox.Session) -> None:
     """Run the tests against the package as it would be installed.
 
-    Those of the benchmarks, which are programs and no part of it, and those of the server's plans run on the newest
-    interpreter only.
+    Those of the benchmarks, which are programs and no part of it, those of the server's plans, and those that harm real
+    processes run on the newest interpreter only.
     """
     session.install(".[all]", *groups("test"))
     left_out = () if session.python == NEWEST else tuple(f"--ignore=tests/{path}" for path in ONCE)
@@ -106,9 +106,19 @@ def pgbouncer(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def chaos(session: nox.Session) -> None:
-    """Run engines on a Postgres that is restarted, cut off and held up, for minutes."""
+    """Harm processes, networks, disks and servers in every way there is, for some 25 minutes.
+
+    What takes root or a program (strace, ip) that is missing is skipped, and pytest says so.
+    """
     session.install(".[all]", *groups("test"))
     session.run("pytest", "--chaos", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def soak(session: nox.Session) -> None:
+    """Let three workers run 50,000 executions for ten minutes while everything strikes; `-- --help` tells more."""
+    session.install(".[all]", *groups("test"))
+    session.run("python", "-m", "tests.chaos.soak", *session.posargs)
 
 
 @nox.session(python=NEWEST)

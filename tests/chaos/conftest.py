@@ -13,7 +13,7 @@ PAIRS: Final = {"sqlite-trio": ("sqlite", "trio"), "postgres-asyncio": ("postgre
 """Each storage and each loop once: what differs between the pairs is the business of the tests of the storages."""
 
 
-@pytest.fixture(params=PAIRS.values(), ids=PAIRS)
+@pytest.fixture(params=PAIRS.values(), ids=list(PAIRS))
 def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
     chosen: tuple[str, str] = request.param
     return chosen

@@ -1,7 +1,7 @@
 """One workflow whose second step does what its input says: hold, take its process down, block, run out of memory, …
 
-What a step does is told on the standard output, one line each: `<word> <execution> <attempt>`, often with the seconds of
-the machine's monotonic clock.
+What a step does is told on the standard output, one line each: `<word> <execution> <attempt>`, often with the seconds
+of the machine's monotonic clock.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Declined(Exception):
     """What a step raises that is to fail for good."""
 
 
-# -- a chain: three activities ------------------------------------------------------------------------------------------
+# -- a chain: three activities -------------------------------------------------------------------------------------
 
 
 @activity
@@ -58,11 +58,9 @@ def chained(ctx: Ctx) -> int:
     return ctx.output(three)
 
 
-chain = Workflow[int, int](
-    "chain", version="1", start=one, edges=[one.then(two), two.then(three), three.then(chained)]
-)
+chain = Workflow[int, int]("chain", version="1", start=one, edges=[one.then(two), two.then(three), three.then(chained)])
 
-# -- one that needs three tries, and one for which no number of them is enough --------------------------------------------
+# -- one that needs three tries, and one for which no number of them is enough -------------------------------------
 
 
 @activity(retry=PATIENT)
@@ -99,7 +97,7 @@ failing = Workflow[int, int](
     "failing", version="1", start=charge, edges=[charge.then(charged, catch={Declined: declined})]
 )
 
-# -- waits: one for a signal, one that nobody answers ---------------------------------------------------------------------
+# -- waits: one for a signal, one that nobody answers --------------------------------------------------------------
 
 
 @activity
@@ -134,7 +132,7 @@ unanswered = Workflow[int, str](
     "unanswered", version="1", start=silence, edges=[silence.to({"go": gone}, timeout=late)]
 )
 
-# -- a parent with a child that has one, too ------------------------------------------------------------------------------
+# -- a parent with a child that has one, too -----------------------------------------------------------------------
 
 
 @subworkflow(chain)
@@ -177,7 +175,7 @@ family = Workflow[int, str](
     "family", version="1", start=middling, edges=[middling.to(succeeded=ended_well, failed=badly, cancelled=badly)]
 )
 
-# -- a loop ----------------------------------------------------------------------------------------------------------------
+# -- a loop --------------------------------------------------------------------------------------------------------
 
 
 @activity(max_visits=4)
@@ -199,7 +197,7 @@ loop = Workflow[int, int](
     "loop", version="1", start=turn, edges=[turn.then(again), again.to({"more": turn, "enough": turned})]
 )
 
-# -- steps that take long, take their process down, or stop its loop: at their first attempt -------------------------------
+# -- steps that take long, take their process down, or stop its loop: at their first attempt -----------------------
 
 
 @activity(timeout=60, retry=3)

@@ -1,4 +1,4 @@
-"""Disks that are full for a while: under the tables, under the write-ahead log, under a SQLite file. Takes root, to mount."""
+"""Disks that are full for a while: under tables, under their log, under a SQLite file. Takes root, to mount."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -34,12 +34,12 @@ Disk = Callable[[int], Path]
 def mounted(megabytes: int) -> Generator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="stepwell-disk-", dir=temporary_folder(runner())))
     try:
-        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "tmpfs", str(folder)]
+        command = ["/usr/bin/mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "tmpfs", str(folder)]
         subprocess.run(command, check=True, capture_output=True, timeout=30)
         try:
             yield folder
         finally:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=30)
+            subprocess.run(["/usr/bin/umount", "--lazy", str(folder)], check=True, timeout=30)
     finally:
         shutil.rmtree(folder)
 
@@ -53,8 +53,6 @@ def backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def small_disk() -> Iterator[Disk]:
     """Mounts small disks, in memory."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
 
         def mount(megabytes: int) -> Path:
@@ -100,7 +98,9 @@ async def test_a_full_disk_under_the_tables_is_waited_for(small_disk: Disk) -> N
         await nothing_is_lost(server, fill_for_a_while, executions=600, within=180)
 
 
-async def test_a_full_disk_under_the_log_takes_the_server_down_and_all_is_there_when_it_is_back(small_disk: Disk) -> None:
+async def test_a_full_disk_under_the_log_takes_the_server_down_and_all_is_there_when_it_is_back(
+    small_disk: Disk,
+) -> None:
     disk = small_disk(160)
     settings = {"synchronous_commit": "on", "max_wal_size": "48MB", "wal_recycle": "off"}
     with launched(settings=settings, base=disk) as server:
@@ -112,14 +112,18 @@ async def fill_the_log(world: World) -> None:
     await anyio.sleep(0.3)
     ballast = fill(world.server.folder)
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
-        while True:  # it ends at the first page of the log that finds no room
-            await world.dba.execute("SELECT pg_logical_emit_message(true, 'fill', repeat('x', 1000000))")
+        await write_log_without_end(world)  # until its first page that finds no room
     with anyio.fail_after(30):
         while await to_thread.run_sync(is_running, world.server):  # noqa: ASYNC110 (a process that isn't our child)
             await anyio.sleep(0.05)
     await anyio.sleep(1)
     ballast.unlink()
     await to_thread.run_sync(world.server.start)
+
+
+async def write_log_without_end(world: World) -> None:
+    while True:
+        await world.dba.execute("SELECT pg_logical_emit_message(true, 'fill', repeat('x', 1000000))")
 
 
 def is_running(server: Server) -> bool:

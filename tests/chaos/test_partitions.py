@@ -32,7 +32,9 @@ LEASE: Final = 3.0
 
 
 def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=30)
+    program = shutil.which("ip")
+    assert program is not None
+    subprocess.run([program, *words], check=True, capture_output=True, timeout=30)
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,27 @@ class Namespace:
     def drop(self, *, out: bool, into: bool) -> None:
         """Lose what leaves the namespace, what comes into it, or both."""
         if out:
-            ip("-n", self.name, "neigh", "replace", self.near, "lladdr", NOBODY, "dev", f"{self.card}b", "nud", "permanent")
+            ip(
+                "-n",
+                self.name,
+                "neigh",
+                "replace",
+                self.near,
+                "lladdr",
+                NOBODY,
+                "dev",
+                f"{self.card}b",
+                "nud",
+                "permanent",
+            )
         if into:
             ip("neigh", "replace", self.far, "lladdr", NOBODY, "dev", self.card, "nud", "permanent")
 
     def heal(self) -> None:
-        for words in (["-n", self.name, "neigh", "del", self.near, "dev", f"{self.card}b"], ["neigh", "del", self.far, "dev", self.card]):
+        for words in (
+            ["-n", self.name, "neigh", "del", self.near, "dev", f"{self.card}b"],
+            ["neigh", "del", self.far, "dev", self.card],
+        ):
             with suppress(subprocess.CalledProcessError):  # it was never replaced
                 ip(*words)
 
@@ -94,8 +111,8 @@ async def worker_inside(namespace: Namespace, wire: Proxy, place: Place, server:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.promise("P3", "I4")
 async def test_a_worker_that_is_cut_off_has_stopped_before_another_begins(
-    own_postgres: Server, namespace: Namespace, ways: str
-, backend: str) -> None:
+    own_postgres: Server, namespace: Namespace, ways: str, backend: str
+) -> None:
     place = Place(own_postgres.dsn, backend)
     id = f"{backend} {ways}"
     async with (

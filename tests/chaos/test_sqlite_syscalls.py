@@ -62,7 +62,17 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 @asynccontextmanager
 async def writer(strace: str, path: Path, backend: Backend, injection: str) -> AsyncGenerator[Child]:
     """Run the program that starts and runs executions, under strace."""
-    tracing = [strace, "-f", "-qq", "-o", str(path.with_suffix(".trace")), "-e", f"trace={WRITES}", "-e", f"inject={injection}"]
+    tracing = [
+        strace,
+        "-f",
+        "-qq",
+        "-o",
+        str(path.with_suffix(".trace")),
+        "-e",
+        f"trace={WRITES}",
+        "-e",
+        f"inject={injection}",
+    ]
     command = [*tracing, sys.executable, "-u", str(SCRIPT), str(path), backend]
     async with run_command(*command, environment={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}) as child:
         yield child
@@ -151,10 +161,11 @@ async def test_a_disk_that_refuses_once_loses_nothing(
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
-@pytest.mark.parametrize(("call", "first", "step"), [("pwrite64", 100, 67), ("fdatasync", 12, 6)])
+@pytest.mark.parametrize("call", [("pwrite64", 100, 67), ("fdatasync", 12, 6)], ids=lambda call: call[0])
 async def test_a_disk_that_refuses_again_and_again_loses_nothing(
-    strace: str, tmp_path: Path, backend: Backend, call: str, first: int, step: int, error: str
+    strace: str, tmp_path: Path, backend: Backend, call: tuple[str, int, int], error: str
 ) -> None:
+    name, first, step = call
     for more in range(5):
         path = tmp_path / f"{more}.db"
-        await refused_at(strace, path, backend, f"{call}:error={error}:when={first + more}+{step}")
+        await refused_at(strace, path, backend, f"{name}:error={error}:when={first + more}+{step}")

@@ -13,8 +13,8 @@ from typing import Any
 import anyio
 import msgspec
 from anyio import Event
-
 from examples.worker import until_told
+
 from stepwell import Engine, PostgresStorage, SQLiteStorage, Workflow
 from stepwell import Event as Happening
 from tests.chaos.jobs import JOBS, say

@@ -28,16 +28,16 @@ def on_error(event: Event) -> None:
 
 async def start(engine: Engine, workflow: Any, number: int) -> None:
     id = f"{workflow.name} {number}"
-    while True:
+    is_acknowledged = False
+    while not is_acknowledged:
         try:
-            handle = await engine.start(workflow, number, id=id)
+            await engine.start(workflow, number, id=id)
+            is_acknowledged = True
         except StorageError as error:
             tell_refusal(error)
             await anyio.sleep(0.05)
-        else:
-            break
     sys.stdout.write(f"acknowledged {id}\n")
-    await handle.result()
+    await engine.result_of(id)
 
 
 async def main(path: str) -> None:

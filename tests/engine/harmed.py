@@ -1,4 +1,4 @@
-"""A Postgres that is harmed while an engine works on it, directly or through a network that fails; and what must hold then."""
+"""A Postgres that is harmed while an engine works on it, itself or its network; and what must hold then."""
 
 from __future__ import annotations
 

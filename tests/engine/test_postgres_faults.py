@@ -77,7 +77,7 @@ async def hold_rows(world: World) -> None:
     """Lock what is open, for longer than a lease, in an order that nobody else keeps to."""
     for _ in range(3):
         await anyio.sleep(0.1)
-        open_ones = f"SELECT FROM {world.role}.executions WHERE ended_at IS NULL ORDER BY id DESC FOR UPDATE"  # noqa: S608
+        open_ones = f"SELECT FROM {world.role}.executions WHERE ended_at IS NULL ORDER BY id DESC FOR UPDATE"
         await world.dba.execute("BEGIN", open_ones)
         await anyio.sleep(1.2 * LEASE)
         await world.dba.execute("ROLLBACK")

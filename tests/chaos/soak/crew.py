@@ -64,9 +64,7 @@ class Crew:
             with slot.log.open("ab") as log:
                 told = msgspec.json.encode(slot.options).decode()
                 command = [sys.executable, "-u", str(SCRIPT), told]
-                slot.process = await anyio.open_process(
-                    command, stdin=DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT
-                )
+                slot.process = await anyio.open_process(command, stdin=DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT)
             try:
                 code = await slot.process.wait()
                 if not self.is_leaving:

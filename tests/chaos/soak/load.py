@@ -62,6 +62,8 @@ class Load:
         self.cancelled: dict[str, Status] = {}
         """what `cancel` has told"""
         self.results: dict[str, Any] = {}
+        self.open: set[str] = set()
+        """what is being started, or has not ended"""
         self.did: Counter[str] = Counter()
         self.longest_silence = 0.0
         """seconds without the end of any execution"""
@@ -106,6 +108,7 @@ class Load:
         self._has_ended.set()
 
     async def _client(self, id: str, number: int, free: anyio.Semaphore) -> None:
+        self.open.add(id)
         try:
             kind = kind_of(id)
             await self._insist("start", lambda: self.engine.start(kind.workflow, number, id=id))
@@ -123,6 +126,7 @@ class Load:
             self.results[id] = await self._insist("result", lambda: self._result(id))
             now = anyio.current_time()
             self.longest_silence, self._heard_at = max(self.longest_silence, now - self._heard_at), now
+            self.open.discard(id)
         finally:
             free.release()
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
@@ -40,6 +41,10 @@ class Field:
     role: str = ""
     wires: tuple[Proxy, ...] = ()
     file: Path | None = None
+    struck: Counter[str] = field(default_factory=Counter[str])
+    """how often each nemesis struck somebody"""
+    failed: Counter[str] = field(default_factory=Counter[str])
+    """how often one met a server that another had stopped"""
 
     def slot(self) -> Slot:
         return self.chance.choice(self.crew.slots)
@@ -63,35 +68,35 @@ class Field:
 Nemesis = Callable[[Field], Awaitable[bool]]
 
 
-# -- processes ------------------------------------------------------------------------------------------------------------
+# -- processes -----------------------------------------------------------------------------------------------------
 
 
-async def kill(field: Field) -> bool:
+async def kill(at: Field) -> bool:
     """End a process where it stands."""
-    return field.slot().send(SIGKILL)
+    return at.slot().send(SIGKILL)
 
 
-async def freeze(field: Field) -> bool:
+async def freeze(at: Field) -> bool:
     """Stop a process for longer than its lease."""
-    return await _stopped(field.slot(), LEASE * field.chance.uniform(1.2, 2.0))
+    return await _stopped(at.slot(), LEASE * at.chance.uniform(1.2, 2.0))
 
 
-async def stutter(field: Field) -> bool:
+async def stutter(at: Field) -> bool:
     """Stop a process again and again, for less than its lease."""
-    slot, struck = field.slot(), False
+    slot, struck = at.slot(), False
     for _ in range(6):
-        struck |= await _stopped(slot, field.chance.uniform(0.05, 0.5))
-        await anyio.sleep(field.chance.uniform(0, 0.1))
+        struck |= await _stopped(slot, at.chance.uniform(0.05, 0.5))
+        await anyio.sleep(at.chance.uniform(0, 0.1))
     return struck
 
 
-async def ask_to_go(field: Field) -> bool:
+async def ask_to_go(at: Field) -> bool:
     """Ask a process to go, once, twice or three times; one that takes its time hears it again until it has gone."""
-    slot = field.slot()
+    slot = at.slot()
     process = slot.process
     struck = slot.send(SIGTERM)
-    for _ in range(field.chance.randint(0, 2)):
-        await anyio.sleep(field.chance.uniform(0, 0.3))
+    for _ in range(at.chance.randint(0, 2)):
+        await anyio.sleep(at.chance.uniform(0, 0.3))
         if slot.process is process:
             slot.send(SIGTERM)
     return struck
@@ -110,33 +115,33 @@ async def _stopped(slot: Slot, seconds: float) -> bool:
     return struck
 
 
-# -- the network ----------------------------------------------------------------------------------------------------------
+# -- the network ---------------------------------------------------------------------------------------------------
 
 
-async def _commits(field: Field, *, fault: Fault) -> bool:
+async def _commits(at: Field, *, fault: Fault) -> bool:
     """Let the fault strike a few commits of one process."""
-    wire, before = field.wire(), sum(wire.struck[fault] for wire in field.wires)
-    wire.strike(fault, field.chance.randint(1, 3))
+    wire, before = at.wire(), sum(wire.struck[fault] for wire in at.wires)
+    wire.strike(fault, at.chance.randint(1, 3))
     with anyio.move_on_after(3):
         while wire.left:  # noqa: ASYNC110 (the proxy has no event for it)
             await anyio.sleep(0.05)
     wire.left = 0
-    return sum(wire.struck[fault] for wire in field.wires) > before
+    return sum(wire.struck[fault] for wire in at.wires) > before
 
 
-async def partition(field: Field) -> bool:
+async def partition(at: Field) -> bool:
     """Let one process hear nothing, for longer than its lease; its connections are reset afterwards, or not."""
-    wire = field.wire()
-    await wire.be_silent(LEASE * field.chance.uniform(0.5, 1.8))
-    if field.chance.random() < 0.5:
+    wire = at.wire()
+    await wire.be_silent(LEASE * at.chance.uniform(0.5, 1.8))
+    if at.chance.random() < 0.5:
         wire.cut()
     return True
 
 
-async def slow_down(field: Field) -> bool:
+async def slow_down(at: Field) -> bool:
     """Let all that one process hears and says take its time."""
-    wire = field.wire()
-    wire.delay = field.chance.uniform(0.05, 0.4)
+    wire = at.wire()
+    wire.delay = at.chance.uniform(0.05, 0.4)
     try:
         await anyio.sleep(3)
     finally:
@@ -144,88 +149,88 @@ async def slow_down(field: Field) -> bool:
     return True
 
 
-async def reset(field: Field) -> bool:
+async def reset(at: Field) -> bool:
     """Reset all connections of one process."""
-    return field.wire().cut() > 0
+    return at.wire().cut() > 0
 
 
-# -- the server -----------------------------------------------------------------------------------------------------------
+# -- the server ----------------------------------------------------------------------------------------------------
 
 
-async def terminate_backends(field: Field) -> bool:
+async def terminate_backends(at: Field) -> bool:
     """End all backends, a few times."""
     struck = 0
-    async with field.dba() as dba:
+    async with at.dba() as dba:
         for _ in range(3):
             struck += await dba.cut()
             await anyio.sleep(0.2)
     return struck > 0
 
 
-async def crash_server(field: Field) -> bool:
+async def crash_server(at: Field) -> bool:
     """Let the server crash and come back."""
-    assert field.server is not None
-    await to_thread.run_sync(field.server.restart, "immediate")
+    assert at.server is not None
+    await to_thread.run_sync(at.server.restart, "immediate")
     return True
 
 
-async def stop_server(field: Field) -> bool:
+async def stop_server(at: Field) -> bool:
     """Let the server be away for longer than a lease."""
-    assert field.server is not None
-    await to_thread.run_sync(field.server.stop, "fast")
+    assert at.server is not None
+    await to_thread.run_sync(at.server.stop, "fast")
     try:
         await anyio.sleep(1.3 * LEASE)
     finally:
         with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(field.server.start)
+            await to_thread.run_sync(at.server.start)
     return True
 
 
-async def _altered(field: Field, *, setting: str, undone: str, seconds: float) -> bool:
+async def _altered(at: Field, *, setting: str, undone: str, seconds: float) -> bool:
     """Give the role of the workers a setting for a while; then let them have other connections."""
-    await field.alter(setting)
+    await at.alter(setting)
     try:
         await anyio.sleep(seconds)
     finally:
         with anyio.CancelScope(shield=True):
-            await field.alter(undone)
+            await at.alter(undone)
     return True
 
 
-async def hold_rows(field: Field) -> bool:
+async def hold_rows(at: Field) -> bool:
     """Lock some executions for longer than a lease."""
-    async with field.dba() as dba:
+    async with at.dba() as dba:
         await dba.execute("BEGIN")
-        query = f"SELECT id FROM {field.role}.executions WHERE ended_at IS NULL ORDER BY id LIMIT 20 FOR UPDATE"  # noqa: S608
+        query = f"SELECT id FROM {at.role}.executions WHERE ended_at IS NULL ORDER BY id LIMIT 20 FOR UPDATE"  # noqa: S608
         locked = len(await dba.column(query))
         await anyio.sleep(1.2 * LEASE)
         await dba.execute("ROLLBACK")
     return locked > 0
 
 
-async def lock_table(field: Field) -> bool:
+async def lock_table(at: Field) -> bool:
     """Lock the journal against writers for a moment."""
-    async with field.dba() as dba:
-        await dba.execute("BEGIN", f"LOCK TABLE {field.role}.journal IN SHARE MODE")
+    async with at.dba() as dba:
+        await dba.execute("BEGIN", f"LOCK TABLE {at.role}.journal IN SHARE MODE")
         await anyio.sleep(0.5)
         await dba.execute("ROLLBACK")
     return True
 
 
-async def keep_transaction(field: Field) -> bool:
+async def keep_transaction(at: Field) -> bool:
     """Keep a transaction open, so that what is dead can't be cleaned up."""
-    async with field.dba() as dba:
+    async with at.dba() as dba:
         await dba.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        await dba.value(f"SELECT count(*) FROM {field.role}.workflows")  # noqa: S608
+        await dba.value(f"SELECT count(*) FROM {at.role}.workflows")  # noqa: S608
         await anyio.sleep(8)
         await dba.execute("ROLLBACK")
     return True
 
 
-async def make_plans_stale(field: Field) -> bool:
+async def make_plans_stale(at: Field) -> bool:
     """Change a table and its statistics under prepared statements."""
-    table = f"{field.role}.executions"
-    async with field.dba() as dba:
+    table = f"{at.role}.executions"
+    async with at.dba() as dba:
         await dba.execute(
             "SET lock_timeout = '5s'",
             f"ALTER TABLE {table} ADD COLUMN stale integer",
@@ -235,22 +240,22 @@ async def make_plans_stale(field: Field) -> bool:
     return True
 
 
-# -- SQLite ---------------------------------------------------------------------------------------------------------------
+# -- SQLite --------------------------------------------------------------------------------------------------------
 
 
-async def hold_write_lock(field: Field) -> bool:
+async def hold_write_lock(at: Field) -> bool:
     """Keep all others from writing for longer than a lease."""
-    return await _transaction(field, "BEGIN IMMEDIATE", LEASE * field.chance.uniform(0.3, 1.5))
+    return await _transaction(at, "BEGIN IMMEDIATE", LEASE * at.chance.uniform(0.3, 1.5))
 
 
-async def keep_reading(field: Field) -> bool:
+async def keep_reading(at: Field) -> bool:
     """Keep a read transaction open, so that the log can't be checkpointed."""
-    return await _transaction(field, "BEGIN", 4.0)
+    return await _transaction(at, "BEGIN", 4.0)
 
 
-async def _transaction(field: Field, begin: str, seconds: float) -> bool:
-    assert field.file is not None
-    connection = sqlite3.connect(field.file, isolation_level=None, check_same_thread=False, timeout=30)
+async def _transaction(at: Field, begin: str, seconds: float) -> bool:
+    assert at.file is not None
+    connection = sqlite3.connect(at.file, isolation_level=None, check_same_thread=False, timeout=30)
     try:
         await to_thread.run_sync(connection.execute, begin)
         await to_thread.run_sync(connection.execute, "SELECT count(*) FROM workflows")

@@ -9,10 +9,11 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGTERM
 from subprocess import PIPE
 from typing import Final
 
@@ -87,19 +88,20 @@ async def on_postgres(plan: Plan, folder: Path) -> AsyncGenerator[Scene]:
         yield Scene(ways, world.role, world.dsn, server=server, wires=tuple(wires))
 
 
-async def strike(field: Field, nemeses: dict[str, Nemesis], struck: Counter[str], failed: Counter[str]) -> None:
+async def strike(field: Field, nemeses: dict[str, Nemesis]) -> None:
     """Let all strike in turn, in a new order each time, until cancelled."""
     free, alone = anyio.Semaphore(AT_ONCE), anyio.Lock()
+    field.struck.update(dict.fromkeys(nemeses, 0))
 
     async def one(name: str, nemesis: Nemesis) -> None:
         try:
-            if nemesis in OF_PROCESSES.values() or nemesis in OF_SQLITE.values():
-                struck[name] += await nemesis(field)
+            if name in OF_PROCESSES:
+                field.struck[name] += await nemesis(field)
             else:
                 async with alone:  # two who change the server's settings would undo each other's
-                    struck[name] += await nemesis(field)
+                    field.struck[name] += await nemesis(field)
         except AWAY as error:
-            failed[f"{name}: {type(error).__name__}"] += 1
+            field.failed[f"{name}: {type(error).__name__}"] += 1
         finally:
             free.release()
 
@@ -114,39 +116,57 @@ async def strike(field: Field, nemeses: dict[str, Nemesis], struck: Counter[str]
 async def soak(plan: Plan, folder: Path) -> int:
     """Run it; return 0 if nothing was lost, doubled, stranded or left out, else 1."""
     opened = on_postgres if plan.db == "postgres" else on_sqlite
-    nemeses = {**OF_PROCESSES, **(OF_POSTGRES if plan.db == "postgres" else OF_SQLITE)}
-    struck, failed = Counter(dict.fromkeys(nemeses, 0)), Counter[str]()
-    problems: list[str] = []
     begun = time.monotonic()
-    async with opened(plan, folder) as scene, storage_at(scene.ways[-1], scene.schema, 8) as storage:
-        async with Engine(storage, workflows=MIXTURE, name="client") as engine:
-            crew = Crew([_options(scene, number) for number in range(plan.workers)], folder)
-            load = Load(engine, executions=plan.executions, seconds=plan.seconds, seed=plan.seed)
-            field = Field(
-                crew, random.Random(f"nemeses {plan.seed}"), scene.server, scene.schema, scene.wires, scene.file
-            )
-            async with anyio.create_task_group() as tasks:
-                for slot in crew.slots:
-                    tasks.start_soon(crew.run, slot)
-                tasks.start_soon(load.run)
-                with anyio.CancelScope() as striking:
-                    async with anyio.create_task_group() as harmful:
-                        harmful.start_soon(strike, field, nemeses, struck, failed)
-                        problems += await _loaded(load, plan.seconds, striking)
-                await heal(field)
-                healed = time.monotonic()
-                problems += await _ended(load)
-                _say(f"all ended {time.monotonic() - healed:.1f} s after the last strike")
-                codes = await crew.leave()
-                problems += [f"a worker went with {code}" for code in codes if code]
-                tasks.cancel_scope.cancel()
-            problems += [str(wrong) for wrong in await load.wrong()]
-            problems += await _verified(scene)
-    _tell(plan, load, crew, struck, failed, time.monotonic() - begun)
-    problems += [f"never struck: {name}" for name, times in struck.items() if not times]
+    async with (
+        opened(plan, folder) as scene,
+        storage_at(scene.ways[-1], scene.schema, 8) as storage,
+        Engine(storage, workflows=MIXTURE, name="client") as engine,
+    ):
+        crew = Crew([_options(scene, number) for number in range(plan.workers)], folder)
+        load = Load(engine, executions=plan.executions, seconds=plan.seconds, seed=plan.seed)
+        chance = random.Random(f"nemeses {plan.seed}")
+        field = Field(crew, chance, scene.server, scene.schema, scene.wires, scene.file)
+        problems = await _run(plan, field, load)
+        problems += [str(wrong) for wrong in await load.wrong()]
+        problems += await _verified(scene)
+    _tell(field, load)
+    _say(f"in all: {time.monotonic() - begun:.0f} s, seed {plan.seed}")
+    problems += [f"never struck: {name}" for name, times in field.struck.items() if not times]
     if problems:
         _say(*problems[:40], f"{len(problems)} problems", *crew.complaints())
     return 1 if problems else 0
+
+
+async def _run(plan: Plan, field: Field, load: Load) -> list[str]:
+    """Let the crew work, the clients ask and the nemeses strike; then heal, and wait until all has ended."""
+    problems: list[str] = []
+    async with anyio.create_task_group() as tasks:
+        for slot in field.crew.slots:
+            tasks.start_soon(field.crew.run, slot)
+        tasks.start_soon(load.run)
+        async with anyio.create_task_group() as harmful:
+            harmful.start_soon(strike, field, {**OF_PROCESSES, **(OF_POSTGRES if field.wires else OF_SQLITE)})
+            with anyio.move_on_after(OVERTIME * plan.seconds) as limit:
+                await load.started()
+            if limit.cancelled_caught:
+                problems.append(
+                    f"only {len(load.acknowledged)} were started in time: ask for fewer, or for more minutes"
+                )
+            load.stop()
+            harmful.cancel_scope.cancel()
+        await heal(field)
+        healed = time.monotonic()
+        with anyio.move_on_after(HEALED) as limit:
+            await load.ended()
+        if limit.cancelled_caught:
+            problems.append(
+                f"{len(load.open)} have not ended {HEALED:g} s after the last strike: {sorted(load.open)[:20]}"
+            )
+        _say(f"all that was open ended within {time.monotonic() - healed:.1f} s after the last strike")
+        codes = await field.crew.leave()
+        problems += [f"a worker went with {code}" for code in codes if code not in {0, -SIGTERM}]
+        tasks.cancel_scope.cancel()
+    return problems
 
 
 def _options(scene: Scene, number: int) -> Options:
@@ -163,26 +183,10 @@ def _options(scene: Scene, number: int) -> Options:
     )
 
 
-async def _loaded(load: Load, seconds: float, striking: anyio.CancelScope) -> list[str]:
-    """Run the load while the nemeses strike, for as long as it takes but no longer than that."""
-    with anyio.move_on_after(OVERTIME * seconds) as limit:
-        await load.started()
-    load.stop()
-    striking.cancel()
-    return ["the load took too long: fewer executions, or more minutes"] if limit.cancelled_caught else []
-
-
 async def heal(field: Field) -> None:
     """See that the server runs; all else is undone by those who did it."""
     if field.server is not None:
         await to_thread.run_sync(field.server.start)
-
-
-async def _ended(load: Load) -> list[str]:
-    with anyio.move_on_after(HEALED):
-        await load.ended()
-        return []
-    return [f"{len(load.acknowledged) - len(load.results)} have not ended {HEALED:g} s after the last strike"]
 
 
 async def _verified(scene: Scene) -> list[str]:
@@ -196,21 +200,17 @@ async def _verified(scene: Scene) -> list[str]:
     return [said, ended.stderr.decode(errors="replace")] if ended.returncode else []
 
 
-def _tell(
-    plan: Plan, load: Load, crew: Crew, struck: Counter[str], failed: Counter[str], seconds: float
-) -> None:
-    lines: list[tuple[str, Callable[[], object]]] = [
-        ("executions acknowledged", lambda: len(load.acknowledged)),
-        ("ended as they must", lambda: len(load.results)),
-        ("longest time without an end", lambda: f"{load.longest_silence:.1f} s"),
-        ("leases lost", lambda: crew.told("execution.lease_lost")),
-        ("workers that went", lambda: _counts(crew.exits)),
-        ("clients", lambda: _counts(load.did)),
-        ("struck", lambda: _counts(struck)),
-        ("met a server that was away", lambda: _counts(failed)),
-        ("in all", lambda: f"{seconds:.0f} s, seed {plan.seed}"),
-    ]
-    _say(*(f"{name}: {value()}" for name, value in lines))
+def _tell(field: Field, load: Load) -> None:
+    _say(
+        f"executions acknowledged: {len(load.acknowledged)}",
+        f"ended, as their clients were told: {len(load.results)}",
+        f"longest time without an end: {load.longest_silence:.1f} s",
+        f"leases lost: {field.crew.told('execution.lease_lost')}",
+        f"workers that went: {_counts(field.crew.exits)}",
+        f"clients: {_counts(load.did)}",
+        f"struck: {_counts(field.struck)}",
+        f"met a server that was away: {_counts(field.failed)}",
+    )
 
 
 def _counts(counter: Counter[str] | Counter[int]) -> str:
