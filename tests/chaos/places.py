@@ -11,7 +11,7 @@ from typing import Any, Final
 import anyio
 import msgspec
 
-from stepwell import Engine, Status
+from stepwell import Engine, Query, Status
 from stepwell.testing import check_invariants
 from tests.chaos import worker
 from tests.chaos.jobs import JOBS, Job
@@ -52,7 +52,7 @@ class Place:
     async def check(self, **expected: Status) -> None:
         """See that no promise is broken, and that these executions stand so, and all others have succeeded."""
         async with storage_at(self.db) as storage, Engine(storage) as engine:
-            page = await engine.find()
+            page = await engine.find(Query(limit=1000))
             found = {execution.id: execution.status for execution in page.executions}
             assert found == {**dict.fromkeys(found, Status.SUCCEEDED), **expected}
             assert await check_invariants(storage, workflows=[JOBS]) == len(found)

@@ -50,6 +50,7 @@ def small_group() -> Iterator[Path]:
     pytest.skip("no group of processes can be given a limit here: it takes root, and a cgroup that may be written")
 
 
+@pytest.mark.chaos
 @pytest.mark.promise("P4", "I14")
 async def test_a_step_that_the_kernel_ends_for_its_memory_is_counted_and_its_neighbours_go_on(
     place: Place, small_group: Path
@@ -83,6 +84,7 @@ def processor_time(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.chaos
 @pytest.mark.promise("P5", "I17")
 async def test_a_process_without_free_files_waits_quietly_and_goes_on(place: Place, tmp_path: Path) -> None:
     file = tmp_path / "go on"

@@ -66,6 +66,7 @@ async def test_a_result_that_comes_after_the_lease_is_refused(place: Place, tmp_
     await place.check()
 
 
+@pytest.mark.chaos
 @pytest.mark.promise("P3", "I4")
 async def test_stalls_that_are_shorter_than_the_lease_lose_nothing(place: Place, tmp_path: Path) -> None:
     file, stalls = tmp_path / "go on", random.Random(7)
@@ -120,7 +121,7 @@ async def test_a_step_that_ends_its_process_fails_and_its_neighbours_go_on(place
 @pytest.mark.promise("P12", "I22")
 async def test_the_first_sigterm_lets_a_step_finish_and_begins_nothing_more(place: Place, tmp_path: Path) -> None:
     file = tmp_path / "go on"
-    async with place.engine() as engine, place.worker() as worker:
+    async with place.engine() as engine, place.worker(lease=30.0) as worker:
         await start(engine, "x", Job("until_file", file=str(file)))
         await worker.line("begin x 1")
         worker.send_signal(SIGTERM)
@@ -156,7 +157,7 @@ async def test_the_second_sigterm_cancels_steps_and_hands_them_back_at_once(plac
 
 @pytest.mark.promise("P5", "I18")
 async def test_the_third_sigterm_ends_even_a_process_whose_step_swallows_it(place: Place) -> None:
-    async with place.engine() as engine, place.worker() as worker:
+    async with place.engine() as engine, place.worker(lease=0.6) as worker:
         await start(engine, "x", Job("swallow"))
         await worker.line("begin x 1")
         for said in ("what runs may finish", "what runs is cancelled"):
@@ -192,7 +193,7 @@ async def signals_at_any_moment(place: Place, seed: int, rounds: int) -> None:
 
 @pytest.mark.promise("P5", "P12", "I22")
 async def test_signals_at_any_moment_strand_nothing(place: Place) -> None:
-    await signals_at_any_moment(place, seed=11, rounds=3)
+    await signals_at_any_moment(place, seed=11, rounds=2)
 
 
 @pytest.mark.chaos

@@ -65,6 +65,8 @@ class Load:
         self.open: set[str] = set()
         """what is being started, or has not ended"""
         self.did: Counter[str] = Counter()
+        self.met: Counter[str] = Counter()
+        """what the storage said when it didn't do what was asked"""
         self.longest_silence = 0.0
         """seconds without the end of any execution"""
         self._heard_at = 0.0
@@ -156,8 +158,9 @@ class Load:
         while True:
             try:
                 done = await call()
-            except StorageError:
+            except StorageError as error:
                 self.did[f"{what}, unknown"] += 1
+                self.met[str(error).rpartition("/postgres: ")[2][:80]] += 1
                 await anyio.sleep(PAUSE * self.choices.random())
             else:
                 self.did[what] += 1

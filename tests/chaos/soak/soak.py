@@ -208,6 +208,7 @@ def _tell(field: Field, load: Load) -> None:
         f"leases lost: {field.crew.told('execution.lease_lost')}",
         f"workers that went: {_counts(field.crew.exits)}",
         f"clients: {_counts(load.did)}",
+        f"clients were told: {_counts(Counter(dict(load.met.most_common(8))))}",
         f"struck: {_counts(field.struck)}",
         f"met a server that was away: {_counts(field.failed)}",
     )
