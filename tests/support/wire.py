@@ -51,6 +51,10 @@ class Proxy:
         """seconds that each piece takes, either way"""
         self.is_silent = False
         """whether nothing comes through, either way, and nobody is told"""
+        self.answers = 0
+        """how many pieces of the server's have been passed on"""
+        self.keeps_open = False
+        """whether clients don't hear when the server closes a connection, only what it has said before"""
         self._links: set[_Link] = set()
         self._heals = anyio.Event()
 
@@ -156,8 +160,11 @@ class _Link:
                 await self._proxy.pass_through()
                 if self._suffers is None:
                     await self._client.send(piece)
+                    self._proxy.answers += 1
                 elif READY in piece:
                     await self._swallowed()
+        if self._proxy.keeps_open:
+            await anyio.sleep_forever()
         self._scope.cancel()
 
     async def _swallowed(self) -> None:

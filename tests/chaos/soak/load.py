@@ -30,7 +30,7 @@ __all__ = ["Load", "Wrong"]
 
 T = TypeVar("T")
 
-AT_ONCE: Final = 400
+AT_ONCE: Final = 1500
 """executions that are open at a time"""
 PAUSE: Final = 0.1
 TERRIBLE: Final = ("poisoned", "blocked")
