@@ -29,13 +29,17 @@ EXECUTIONS: Final = 30
 class World:
     """A role of its own with its own schema on a server that may be harmed."""
 
-    def __init__(self, server: Server, dba: Outsider, wire: Proxy | None = None) -> None:
+    def __init__(self, server: Server, dba: Outsider, wire: Proxy | None = None, standby: Server | None = None) -> None:
         self.server = server
         self.dba = dba
         self.role = f"app{token_hex(4)}"
         self.dsn = server.dsn.replace("://postgres:", f"://{self.role}:")
         if wire is not None:
             self.dsn = self.dsn.replace(f"@{server.host}:{server.port}/", f"@{wire.host}:{wire.port}/")
+        if standby is not None:
+            place = f"@{server.host}:{server.port}"
+            self.dsn = self.dsn.replace(place, f"{place},{standby.host}:{standby.port}")
+            self.dsn += "&target_session_attrs=primary"
         self.troubles: list[str] = []
         """what the engine's worker has told to be wrong"""
         self._wire = wire
@@ -67,11 +71,11 @@ Nemesis = Callable[[World], Coroutine[Any, Any, None]]
 
 
 @asynccontextmanager
-async def world(server: Server, *, has_wire: bool = False) -> AsyncGenerator[World]:
+async def world(server: Server, *, has_wire: bool = False, standby: Server | None = None) -> AsyncGenerator[World]:
     await to_thread.run_sync(server.start)
     async with AsyncExitStack() as stack:
         wire = await stack.enter_async_context(proxied((server.host, server.port))) if has_wire else None
-        made = World(server, await stack.enter_async_context(outsider(server.dsn)), wire)
+        made = World(server, await stack.enter_async_context(outsider(server.dsn)), wire, standby)
         await made.prepare()
         yield made
 
@@ -82,6 +86,7 @@ async def nothing_is_lost(
     *,
     executions: int = EXECUTIONS,
     has_wire: bool = False,
+    standby: Server | None = None,
     connections: int = 4,
     concurrency: int = 8,
     within: float = 90,
@@ -114,7 +119,7 @@ async def nothing_is_lost(
                 continue
             return
 
-    async with world(server, has_wire=has_wire) as made:
+    async with world(server, has_wire=has_wire, standby=standby) as made:
         async with (
             made.storage(connections) as storage,
             Engine(storage, workflows=[workflow], lease=LEASE, max_crashes=100) as engine,
