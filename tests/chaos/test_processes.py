@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
@@ -180,7 +181,8 @@ async def signals_at_any_moment(place: Place, seed: int, rounds: int) -> None:
             async with place.worker(lease=1.0) as worker:
                 await anyio.sleep(moments.uniform(0, 0.15))  # the moment is what is tested
                 for _ in range(round % 4 or 1):
-                    worker.send_signal(SIGTERM if round % 4 else SIGKILL)
+                    with suppress(ProcessLookupError):  # it has gone already
+                        worker.send_signal(SIGTERM if round % 4 else SIGKILL)
                     await anyio.sleep(moments.uniform(0, 0.02))
                 codes.add(await worker.ended(within=SOON))
         async with place.worker(concurrency=50):

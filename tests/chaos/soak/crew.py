@@ -56,12 +56,15 @@ class Crew:
         self.slots = [Slot(one, folder / f"{one.name}.log") for one in options]
         self.exits: Counter[int] = Counter()
         """by exit code; negative is a signal"""
+        self.crashes: list[str] = []
+        """what those said at last who were ready, and then ended with an error of their own"""
         self.is_leaving = False
 
     async def run(self, slot: Slot) -> None:
         """Keep a worker in the slot until the crew leaves."""
         while not self.is_leaving:
             with slot.log.open("ab") as log:
+                begin = log.tell()
                 told = msgspec.json.encode(slot.options).decode()
                 command = [sys.executable, "-u", str(SCRIPT), told]
                 slot.process = await anyio.open_process(command, stdin=DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT)
@@ -69,6 +72,10 @@ class Crew:
                 code = await slot.process.wait()
                 if not self.is_leaving:
                     self.exits[code] += 1
+                if code == 1:
+                    said = slot.log.read_bytes()[begin:].decode(errors="replace")
+                    if "ready\n" in said:
+                        self.crashes.append(said[-2000:])
             finally:
                 await self._end(slot.process)
 

@@ -164,6 +164,7 @@ async def _run(plan: Plan, field: Field, load: Load) -> list[str]:
             )
         _say(f"all that was open ended within {time.monotonic() - healed:.1f} s after the last strike")
         codes = await field.crew.leave()
+        problems += [f"a worker crashed: {said}" for said in field.crew.crashes]
         problems += [f"a worker went with {code}" for code in codes if code not in {0, -SIGTERM}]
         tasks.cancel_scope.cancel()
     return problems
