@@ -19,7 +19,7 @@ import anyio
 import asyncpg
 from anyio import CancelScope
 
-from stepwell.storage._postgres._errors import AGAIN, DRIVER, DatabaseAway, meant
+from stepwell.storage._postgres._errors import AGAIN, DRIVER, DatabaseAway, has_sent_nothing, meant
 from stepwell.storage._postgres._users_connection import CLEAN, UsersConnection
 from stepwell.storage._protocol import StorageError
 
@@ -131,13 +131,16 @@ class Database:
     async def unit(self, work: Callable[..., Awaitable[T]], *args: Any, limit: float = _UNIT_LIMIT) -> T:
         """Return what *work* does with a connection of the pool; begun, it can't be cancelled. Raises StorageError.
 
-        Where the server ended its transaction for the sake of others, it is begun again.
+        Where the server ended its transaction for the sake of others, or the connection just before, it is begun again.
         """
         for attempt in range(1, _TRIES + 1):
             try:
                 return await self._once(work, args, limit)
             except AGAIN as error:
                 if attempt == _TRIES:
+                    raise self.error(error) from error
+            except asyncpg.InternalClientError as error:
+                if attempt == _TRIES or not has_sent_nothing(error):
                     raise self.error(error) from error
             except DRIVER as error:
                 raise self.error(error) from error
@@ -151,8 +154,9 @@ class Database:
             try:
                 with anyio.fail_after(limit):
                     result = await work(connection, *args)
-            except asyncpg.ReadOnlySQLTransactionError:
-                connection.terminate()  # to a standby, perhaps since a moment ago: its name may stand for another one
+            except (asyncpg.ReadOnlySQLTransactionError, asyncpg.InternalClientError):
+                # To a standby, perhaps since a moment ago: its name may stand for another one. Or it is broken.
+                connection.terminate()
                 raise
             except TimeoutError:
                 connection.terminate()
