@@ -14,7 +14,7 @@ from typing import Final
 
 from stepwell.testing import BACKENDS, Backend
 from tests.mutants.killing import Verdict, attempt, copy_without_defect, failing_seeds, not_passing
-from tests.mutants.patches import Mutant, Seeds, Test
+from tests.mutants.patches import BySeeds, ByTest, Mutant
 from tests.mutants.table import MUTANTS
 
 _NAME: Final = 92
@@ -58,13 +58,13 @@ def _list(chosen: Sequence[Mutant]) -> None:
 
 
 def _told(mutant: Mutant) -> str:
-    return "simulation" if isinstance(mutant.killer, Seeds) else mutant.killer.id
+    return "simulation" if isinstance(mutant.killer, BySeeds) else mutant.killer.id
 
 
 def _kill(pool: ProcessPoolExecutor, chosen: Sequence[Mutant], seeds: range, *, is_verbose: bool) -> int:
     """Print for each what killed it; what survives, or can't be tried, is a failure."""
     began = time.perf_counter()
-    tests = sorted({mutant.killer.id for mutant in chosen if isinstance(mutant.killer, Test)})
+    tests = sorted({mutant.killer.id for mutant in chosen if isinstance(mutant.killer, ByTest)})
     with tempfile.TemporaryDirectory(prefix="mutants") as folder:
         clean = Path(folder) / "clean"
         copy_without_defect(clean)
@@ -88,7 +88,7 @@ def _kill(pool: ProcessPoolExecutor, chosen: Sequence[Mutant], seeds: range, *, 
 
 def _count(pool: ProcessPoolExecutor, chosen: Sequence[Mutant], seeds: range) -> int:
     """Print for each mutant of the simulation how many seeds find it; one that none finds is a failure."""
-    names = [mutant.name for mutant in chosen if isinstance(mutant.killer, Seeds)]
+    names = [mutant.name for mutant in chosen if isinstance(mutant.killer, BySeeds)]
     work: list[tuple[str, Backend]] = [(name, backend) for name in names for backend in BACKENDS]
     print(f"{'mutant':{_NAME}}  failing seeds of {len(seeds)}: {', '.join(BACKENDS)}")
     found = pool.map(partial(failing_seeds, seeds=seeds), *zip(*work, strict=True))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from stepwell.testing import BACKENDS, Backend
-from tests.mutants.patches import PROJECT, SOURCE, Mutant, Seeds, Test, mutated_copy, switched_on
+from tests.mutants.patches import PROJECT, SOURCE, BySeeds, ByTest, Mutant, mutated_copy, switched_on
 from tests.mutants.table import mutant as named
 from tests.simulation.run import run_seed
 
@@ -41,7 +41,7 @@ def attempt(name: str, *, clean: Path, seeds: range) -> Verdict:
     """Try to kill that mutant; *clean* is a copy of the source without any defect."""
     mutant = named(name)
     began = time.perf_counter()
-    if isinstance(mutant.killer, Test):
+    if isinstance(mutant.killer, ByTest):
         is_killed, how, told = _by_test(mutant, mutant.killer, clean)
     else:
         found = [next(_finding(mutant, backend, seeds), None) for backend in BACKENDS]
@@ -57,14 +57,14 @@ def failing_seeds(name: str, backend: Backend, *, seeds: range) -> int:
 
 def _finding(mutant: Mutant, backend: Backend, seeds: range) -> Iterator[int]:
     """Give the seeds that find the defect."""
-    assert isinstance(mutant.killer, Seeds)
+    assert isinstance(mutant.killer, BySeeds)
     with switched_on(mutant):
         for seed in seeds:
             if run_seed(seed, backend, mutant.killer.plan).problems:
                 yield seed
 
 
-def _by_test(mutant: Mutant, test: Test, clean: Path) -> tuple[bool, str, str]:
+def _by_test(mutant: Mutant, test: ByTest, clean: Path) -> tuple[bool, str, str]:
     """Run the test with the defect. It must fail: a process that breaks in another way has tested nothing."""
     with tempfile.TemporaryDirectory(prefix="mutant") as folder:
         source = Path(folder) / "src"

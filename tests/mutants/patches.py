@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from stepwell.testing import Fault
 
-__all__ = ["PROJECT", "SOURCE", "Mutant", "Patch", "Seeds", "Test", "mutated_copy", "patched", "switched_on"]
+__all__ = ["PROJECT", "SOURCE", "BySeeds", "ByTest", "Mutant", "Patch", "mutated_copy", "patched", "switched_on"]
 
 PROJECT: Final = Path(__file__).parents[2]
 SOURCE: Final = PROJECT / "src"
@@ -49,7 +49,7 @@ class Patch:
 
 
 @dataclass(frozen=True)
-class Seeds:
+class BySeeds:
     """Killed by the simulation, on both event loops."""
 
     plan: tuple[Fault, ...] | None = None
@@ -57,7 +57,7 @@ class Seeds:
 
 
 @dataclass(frozen=True)
-class Test:
+class ByTest:
     """Killed by this test, told as pytest tells it, below `tests/`."""
 
     id: str
@@ -83,7 +83,7 @@ class Mutant:
     """A defect: what it is in words, how it is killed, and the patches that make it."""
 
     name: str
-    killer: Seeds | Test
+    killer: BySeeds | ByTest
     patches: tuple[Patch, ...]
 
 

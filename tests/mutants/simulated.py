@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from stepwell.testing import Fault
-from tests.mutants.patches import Mutant, Patch, Seeds
+from tests.mutants.patches import BySeeds, Mutant, Patch
 
 __all__ = ["SIMULATED"]
 
 
 def _mutant(name: str, *patches: tuple[str, str, str], plan: tuple[Fault, ...] | None = None) -> Mutant:
-    return Mutant(name, Seeds(plan), tuple(Patch(*patch) for patch in patches))
+    return Mutant(name, BySeeds(plan), tuple(Patch(*patch) for patch in patches))
 
 
 _MEMORY: Final = "storage.memory:MemoryStorage"

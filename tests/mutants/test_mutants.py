@@ -10,7 +10,7 @@ import pytest
 
 from stepwell.testing import Backend
 from tests.mutants.killing import attempt, copy_without_defect
-from tests.mutants.patches import SOURCE, Mutant, Patch, Test, mutated_copy, patched, switched_on
+from tests.mutants.patches import SOURCE, ByTest, Mutant, Patch, mutated_copy, patched, switched_on
 from tests.mutants.simulated import SIMULATED
 from tests.mutants.table import MUTANTS, mutant
 from tests.mutants.tested import TESTED
@@ -52,7 +52,7 @@ def test_a_mutant_of_the_simulation_can_be_switched_on_and_leaves_nothing_behind
 
 @pytest.mark.parametrize("each", TESTED, ids=name_of)
 def test_the_test_that_kills_a_mutant_is_there(each: Mutant) -> None:
-    assert isinstance(each.killer, Test)
+    assert isinstance(each.killer, ByTest)
     tree = ast.parse(each.killer.file.read_text())
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     assert each.killer.function in functions
@@ -109,8 +109,8 @@ def test_a_defect_is_found_by_its_test(clean: Path) -> None:
 
 def test_what_its_test_does_not_find_lives(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     harmless = Patch("_leases:Leases.drop", "del self._held[held.id]", "self._held.pop(held.id)")
-    killer = mutant(QUICK).killer
-    monkeypatch.setattr("tests.mutants.killing.named", lambda name: Mutant(name, killer, (harmless,)))
+    known = {"harmless": Mutant("harmless", mutant(QUICK).killer, (harmless,))}
+    monkeypatch.setattr("tests.mutants.killing.named", known.__getitem__)
     verdict = attempt("harmless", clean=clean, seeds=range(0))
     assert (verdict.is_killed, verdict.how.partition(":")[0]) == (False, "passes")
     assert "1 passed" in verdict.told

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.mutants.patches import Mutant, Patch, Test
+from tests.mutants.patches import ByTest, Mutant, Patch
 
 __all__ = ["TESTED"]
 
 
 def _mutant(name: str, test: str, *patches: tuple[str, str, str]) -> Mutant:
-    return Mutant(name, Test(test), tuple(Patch(*patch) for patch in patches))
+    return Mutant(name, ByTest(test), tuple(Patch(*patch) for patch in patches))
 
 
 def _check(storage: str, check: str) -> str:

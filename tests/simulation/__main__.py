@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from stepwell.testing import BACKENDS, Backend, Fault, Outcome
-from tests.mutants.patches import Mutant, Seeds, switched_on
+from tests.mutants.patches import BySeeds, Mutant, switched_on
 from tests.mutants.table import mutant as named
 from tests.simulation.run import REGRESSIONS, run_seed
 
@@ -43,7 +43,7 @@ def main() -> int:
 def _run(backends: list[Backend], arguments: argparse.Namespace) -> int:
     first, count = (arguments.start, arguments.seeds) if arguments.seed is None else (arguments.seed, 1)
     killer = None if arguments.mutant is None else arguments.mutant.killer
-    plan = killer.plan if isinstance(killer, Seeds) else None
+    plan = killer.plan if isinstance(killer, BySeeds) else None
     is_well = True
     for backend in backends:
         began = time.perf_counter()
