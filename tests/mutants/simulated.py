@@ -19,6 +19,10 @@ _SLOW: Final = tuple(Fault(0.4, "slow", victim, 6.0) for victim in (0, 1, 2) * 6
 """every worker's answers are late: what matters for leases is when a request was sent"""
 _FLAKY: Final = (Fault(0.0, "flaky", 0, 25.0),)
 _PAUSING: Final = tuple(Fault(0.7, "pause", victim, 5.0) for victim in (0, 1) * 12)
+_HELD_UP: Final = tuple(
+    Fault(0.5, kind, victim, 3.0) for victim in (0, 1, 2) * 3 for kind in ("stubborn", "slow", "partition")
+)
+"""handlers that go on for a while, in workers whose renewals are late or lost"""
 
 SIMULATED: Final = (
     # The eleven of the first prototype.
@@ -131,6 +135,7 @@ SIMULATED: Final = (
             "ids = self._take(capabilities, limit, now)",
             "ids = self._take(capabilities, limit, now + round(lease * 400_000))",
         ),
+        plan=_HELD_UP,
     ),
     _mutant(
         "a drained worker leaves its executions running, and due never",

@@ -21,11 +21,6 @@ def _check(storage: str, check: str) -> str:
     return f"storage/test_contract.py::test_a_storage_keeps_its_promise[asyncio-{storage}-check_{check}]"
 
 
-def _scenarios(file: str) -> str:
-    """Return the test that plays the scenarios of a file of `tests/scenarios/data`."""
-    return f"scenarios/test_scenarios.py::test_every_scenario_ends_as_it_says[asyncio-memory-{file}]"
-
-
 _POSTGRES: Final = "storage._postgres._sql"
 _SQLITE: Final = "storage._sqlite"
 _LEASES: Final = "_leases:Leases"
@@ -72,8 +67,8 @@ _OWNERSHIP: Final = (
     ),
     _mutant(
         "a handler begins under a lease that ran out",
-        "engine/test_leases.py::"
-        "test_a_handler_does_not_begin_under_a_lease_that_is_not_trusted_any_more[asyncio-memory]",
+        "engine/test_two_workers.py::"
+        "test_a_handler_does_not_begin_where_its_neighbour_kept_the_loop_past_the_lease[asyncio-memory]",
         ("_calls:Calls._outcome", "if not held.is_trusted(anyio.current_time()):", "if False:"),
     ),
     _mutant(
@@ -137,7 +132,7 @@ _FAMILIES: Final = (
     ),
     _mutant(
         "a parent that is claimed again asks for a second child",
-        _scenarios("children"),
+        "unit/test_transition_clients.py::test_a_subworkflow_that_crashed_looks_at_its_child_again",
         ("_transition._plan:plan", 'step.kind == "subworkflow" and is_open', "False"),
     ),
     _mutant(
