@@ -167,7 +167,7 @@ async def test_a_worker_whose_loop_stood_still_past_its_lease_commits_nothing_an
 async def test_a_handler_does_not_begin_where_its_neighbour_kept_the_loop_past_the_lease(
     faulty: Faulty, virtual_time: VirtualTime
 ) -> None:
-    """One claim brings two. Nothing but the look at the lease comes between the first's block and the second's start."""
+    """One claim brings both; only the look at the lease comes between the block of one and the start of the other."""
     begun: list[int] = []
     faulty.spoil("renew", how=How.FAILS_BEFORE, times=None)
 
