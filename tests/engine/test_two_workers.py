@@ -163,6 +163,31 @@ async def test_a_worker_whose_loop_stood_still_past_its_lease_commits_nothing_an
     assert begun == ["work 1", f"work {attempt}", "after 1"]
 
 
+@pytest.mark.promise("P3", "I10")
+async def test_a_handler_does_not_begin_where_its_neighbour_kept_the_loop_past_the_lease(
+    faulty: Faulty, virtual_time: VirtualTime
+) -> None:
+    """One claim brings both; only the look at the lease comes between the block of one and the start of the other."""
+    begun: list[int] = []
+    faulty.spoil("renew", how=How.FAILS_BEFORE, times=None)
+
+    async def work(ctx: Ctx) -> int:
+        begun.append(ctx.attempt)
+        if len(begun) == 1:
+            block(virtual_time, 100)
+        return ctx.attempt
+
+    flow = line(work, timeout=None)
+    async with Engine(faulty, workflows=[flow], lease=60) as engine:
+        handles = [await engine.start(flow, number) for number in range(2)]
+        async with engine.worker(concurrency=2):
+            assert sorted([await handle.result(300) for handle in handles]) == sorted(begun[1:])
+    assert faulty.claimed[0] == 2
+    assert begun[0] == 1
+    assert len(begun) == 3
+    assert min(begun[1:]) > 1
+
+
 @pytest.mark.promise("P10", "I26")
 async def test_many_starts_of_one_id_from_two_engines_are_one_execution(
     store: Storage, storage_factory: StorageFactory

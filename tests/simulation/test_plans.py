@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from stepwell import Context, Workflow, activity, succeed
 from stepwell.testing import BACKENDS, FAULTS, Backend, Client, Fault, SimulationFailed, WorkerSettings, simulate
-from tests.simulation.mutants import MUTANTS, switched_on
+from tests.mutants.patches import switched_on
+from tests.mutants.table import mutant
 from tests.simulation.run import run_seed
 
 FAULT: Final = st.builds(
@@ -69,8 +70,8 @@ def test_a_worker_that_was_stopped_beyond_its_lease_calls_nothing_more(backend: 
 
 
 def test_the_test_before_can_fail(backend: Backend) -> None:
-    mutant = next(mutant for mutant in MUTANTS if mutant.name == "a decision rides along though the lease ran out")
-    with switched_on(mutant), pytest.raises(SimulationFailed, match="is begun by worker"):
+    defect = mutant("a decision rides along though the lease ran out")
+    with switched_on(defect), pytest.raises(SimulationFailed, match="is begun by worker"):
         run(backend, STOPPED, seeds=10)
 
 

@@ -1,47 +1,17 @@
-"""Deliberate defects, each of which the simulation must find. Nothing but tests can switch them on.
-
-A mutant is a piece of a function's source and what stands in its place. One whose piece isn't there any more fails: so
-none of them can lose its meaning unseen.
-"""
+"""Defects that the simulation kills, on both event loops."""
 
 from __future__ import annotations
-import __future__
 
-import inspect
-import sys
-import textwrap
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 from stepwell.testing import Fault
+from tests.mutants.patches import BySeeds, Mutant, Patch
 
-__all__ = ["MUTANTS", "Mutant", "Patch", "switched_on"]
-
-
-@dataclass(frozen=True)
-class Patch:
-    """In that function (`module:name` or `module:Class.name`, below `stepwell`), *new* in place of *old*."""
-
-    where: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A defect: what it is in words, and the patches that make it."""
-
-    name: str
-    patches: tuple[Patch, ...]
-    plan: tuple[Fault, ...] | None = None
-    """faults in place of those that a seed draws, for a defect that shows in one situation only"""
+__all__ = ["SIMULATED"]
 
 
 def _mutant(name: str, *patches: tuple[str, str, str], plan: tuple[Fault, ...] | None = None) -> Mutant:
-    return Mutant(name, tuple(Patch(*patch) for patch in patches), plan)
+    return Mutant(name, BySeeds(plan), tuple(Patch(*patch) for patch in patches))
 
 
 _MEMORY: Final = "storage.memory:MemoryStorage"
@@ -49,8 +19,12 @@ _SLOW: Final = tuple(Fault(0.4, "slow", victim, 6.0) for victim in (0, 1, 2) * 6
 """every worker's answers are late: what matters for leases is when a request was sent"""
 _FLAKY: Final = (Fault(0.0, "flaky", 0, 25.0),)
 _PAUSING: Final = tuple(Fault(0.7, "pause", victim, 5.0) for victim in (0, 1) * 12)
+_HELD_UP: Final = tuple(
+    Fault(0.5, kind, victim, 3.0) for victim in (0, 1, 2) * 3 for kind in ("stubborn", "slow", "partition")
+)
+"""handlers that go on for a while, in workers whose renewals are late or lost"""
 
-MUTANTS: Final = (
+SIMULATED: Final = (
     # The eleven of the first prototype.
     _mutant(
         "no fencing: whoever commits, the newest state is overwritten",
@@ -161,6 +135,7 @@ MUTANTS: Final = (
             "ids = self._take(capabilities, limit, now)",
             "ids = self._take(capabilities, limit, now + round(lease * 400_000))",
         ),
+        plan=_HELD_UP,
     ),
     _mutant(
         "a drained worker leaves its executions running, and due never",
@@ -210,58 +185,3 @@ MUTANTS: Final = (
         ),
     ),
 )
-
-
-@contextmanager
-def switched_on(mutant: Mutant) -> Generator[None]:
-    """Run the block with the defect."""
-    with ExitStack() as stack:
-        for patch in mutant.patches:
-            stack.enter_context(_patched(patch))
-        yield
-
-
-@contextmanager
-def _patched(patch: Patch) -> Generator[None]:
-    module_name, _, path = patch.where.partition(":")
-    owner: Any = import_module(f"stepwell.{module_name}")
-    *outer, name = path.split(".")
-    for each in outer:
-        owner = getattr(owner, each)
-    original = inspect.getattr_static(owner, name)
-    with _replaced(owner, name, _rewritten(original, patch)):
-        yield
-
-
-def _rewritten(original: Any, patch: Patch) -> Any:
-    function: Any = getattr(original, "__func__", original)
-    source: str = getattr(function, "__mutated__", "") or textwrap.dedent(inspect.getsource(function))
-    if source.count(patch.old) != 1:
-        raise LookupError(f"{patch.where} has {source.count(patch.old)} times {patch.old!r}: mend this mutant")
-    made: dict[str, Any] = {}
-    mutated = source.replace(patch.old, patch.new)
-    code = compile(mutated, f"<mutant of {patch.where}>", "exec", flags=__future__.annotations.compiler_flag)
-    exec(code, function.__globals__, made)  # noqa: S102 -- our own source, with a defect of our own
-    result = made[function.__name__]
-    getattr(result, "__func__", result).__mutated__ = mutated
-    return result
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, new: Any) -> Generator[None]:
-    """Put *new* in its place: also where other modules have imported it by name."""
-    old = inspect.getattr_static(owner, name)
-    places = [(owner, name)]
-    if inspect.ismodule(owner):
-        places += [
-            (module, name)
-            for key, module in list(sys.modules.items())
-            if key.startswith("stepwell") and module is not owner and getattr(module, name, None) is old
-        ]
-    for place, attribute in places:
-        setattr(place, attribute, new)
-    try:
-        yield
-    finally:
-        for place, attribute in places:
-            setattr(place, attribute, old)
