@@ -26,6 +26,10 @@ __all__ = ["History", "StepHistory", "folded"]
 _replace: Final = msgspec.structs.replace
 
 
+SUSPECT_FROM: Final = 2
+"""attempts of a visit that are lost before the step is suspected of taking its workers down"""
+
+
 class StepHistory(Struct, frozen=True, kw_only=True, gc=False):
     """What became of one step so far. Counts are of the current visit."""
 
@@ -52,6 +56,11 @@ class StepHistory(Struct, frozen=True, kw_only=True, gc=False):
     ended_at: int | None = None
     succeeded: int = 0
     """`seq` of the entry that recorded the success; orders the outputs"""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether its workers may have disappeared because of it: one of those runs at a time."""
+        return self.lost >= SUSPECT_FROM
 
 
 class History(Struct, frozen=True, kw_only=True, gc=False):

@@ -253,7 +253,7 @@ class Run:
 
     async def _call(self, step: Any, signal: Signal | None = None, connection: Any = None) -> Event:
         known = self._state.step
-        if known is not None and known.lost and (delay := self._host.suspect_delay(self._held)) > 0:
+        if known is not None and known.is_suspect and (delay := self._host.suspect_delay(self._held)) > 0:
             return HandedBack("suspect", delay)
         return await self._calls.call(step, self._state, signal, connection)
 

@@ -115,7 +115,7 @@ async def test_a_step_that_ends_its_process_fails_and_its_neighbours_go_on(place
                 await result(engine, f"before {number}")
                 await result(engine, f"after {number}")
             done.set()
-    assert codes == [3, 3, 0], "once beside the others, once by itself, and then no more"
+    assert codes == [3, 3, 3, 0], "twice beside the others, once by itself, and then no more"
     await place.check(x=Status.FAILED)
 
 

@@ -132,7 +132,8 @@ async def test_suspects_that_wait_for_their_turn_come_back_ever_more_seldom(stor
         capabilities = [flow.key]
         for id in "abc":
             await engine.start(flow, 1, id=id)
-        assert len((await storage.claim("dead", capabilities, limit=3, lease=0)).claimed) == 3
+        for _ in range(2):  # lost twice
+            assert len((await storage.claim("dead", capabilities, limit=3, lease=0)).claimed) == 3
         async with engine.worker():
             await gate.reached(1)
             await anyio.sleep(600)

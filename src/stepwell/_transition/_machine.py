@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 import msgspec
 
 from stepwell._errors import IllegalTransition, StepCrashed
+from stepwell._history import SUSPECT_FROM
 from stepwell._model import NEVER, NOW, Change, Kind, Moment, Status
 from stepwell._retry import Retry
 from stepwell._transition._draft import Draft, Move, State, Terms
@@ -247,11 +248,12 @@ def _give_back(draft: Draft, delay: float) -> None:
 def _suspect_or_crash(draft: Draft) -> None:
     """An attempt was lost: try again after a while, unless it was lost as a suspect too often.
 
-    The first loss makes the execution a suspect and counts for nothing: it may have been the neighbour of the step that
-    took the worker down. Only with `max_crashes=0` is the first the last.
+    The first two losses count for nothing: it may have been the neighbour of the step that took the worker down. Only
+    with `max_crashes=0` is the first the last.
     """
     lost = draft.history.lost if draft.history else 0
-    if lost <= draft.terms.max_crashes:
+    most = draft.terms.max_crashes
+    if most and lost < SUSPECT_FROM + most:
         _hand_back(draft, _SUSPECT_BACKOFF.delay(lost, draft.terms.random))
         return
     _take_back_attempt(draft)

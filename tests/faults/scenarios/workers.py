@@ -98,8 +98,10 @@ async def neighbours_of_a_worker_that_dies(world: World) -> None:
         for id in "xy":
             await world.start(engine, STANDING, id)
         await world.reached("stands", 2)
+    async with world.doomed(STANDING):
+        await world.reached("stands", 4)
     async with world.engine(STANDING) as other, world.worker(other, poll_interval=POLL):
-        await world.reached("stands", 3)
+        await world.reached("stands", 5)
         await anyio.sleep(2)  # the other suspect comes, and is sent back
         world.gate("stands").open()
         for id in "xy":
@@ -123,7 +125,7 @@ async def a_pause_of_what_a_dead_worker_ran(world: World) -> None:
 @scenario
 async def a_step_that_takes_its_workers_down(world: World) -> None:
     world.may_raise("StepCrashed")
-    for number in range(1, 3):
+    for number in range(1, 4):
         async with world.doomed(STANDING, max_crashes=1) as engine:
             await world.start(engine, STANDING, "x", ends=Status.FAILED)
             await world.reached("stands", number)
