@@ -70,6 +70,7 @@ INTERPRETERS: Final = interpreters()
 NEWEST: Final = INTERPRETERS[-1]
 ONCE: Final = (
     "benchmarks",
+    "chaos",
     "engine/test_blocked_loops.py",
     "engine/test_blocked_processes.py",
     "engine/test_latencies.py",
@@ -101,11 +102,13 @@ def pure_core() -> str:
 def tests(session: nox.Session) -> None:
     """Run the tests against the package as it would be installed.
 
-    Those of the benchmarks, which are programs and no part of it, those of latencies between processes and those of the
-    server's plans run on the newest interpreter only.
+    What is in ONCE runs on the newest interpreter only. Without arguments, those on Postgres run on the oldest and the
+    newest.
     """
     session.install(".[all]", *groups("test"))
-    left_out = () if session.python == NEWEST else tuple(f"--ignore=tests/{path}" for path in ONCE)
+    left_out = [] if session.python == NEWEST else [f"--ignore=tests/{path}" for path in ONCE]
+    if not session.posargs and session.python not in (INTERPRETERS[0], NEWEST):
+        left_out += ["-k", "not postgres"]
     session.run("pytest", *left_out, *session.posargs)
 
 
@@ -118,9 +121,19 @@ def pgbouncer(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def chaos(session: nox.Session) -> None:
-    """Run engines on a Postgres that is restarted, cut off and held up, for minutes."""
+    """Harm processes, networks, disks and servers in every way there is, for some 25 minutes.
+
+    What takes root or a program (strace, ip) that is missing is skipped, and pytest says so.
+    """
     session.install(".[all]", *groups("test"))
     session.run("pytest", "--chaos", *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def soak(session: nox.Session) -> None:
+    """Let three workers run 50,000 executions for ten minutes while everything strikes; `-- --help` tells more."""
+    session.install(".[all]", *groups("test"))
+    session.run("python", "-m", "tests.chaos.soak", *session.posargs)
 
 
 @nox.session(python=NEWEST)

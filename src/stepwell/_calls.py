@@ -24,7 +24,7 @@ from stepwell._context import Context
 from stepwell._definition import StepKind, route_label
 from stepwell._errors import ExecutionUnreadable, ScopeLeftOpen, SpuriousCancellation, StepTimedOut, UnknownRoute
 from stepwell._execution import merged_data
-from stepwell._failure import failure_of
+from stepwell._failure import describe, failure_of
 from stepwell._interrupts import exposed
 from stepwell._leases import Ending
 from stepwell._own_context import call_in_own_context
@@ -159,8 +159,8 @@ class Calls:
 
     async def _outcome(self, step: Any, arguments: tuple[Any, ...], row: Row, ticket: object | None) -> _Value | Raised:
         """Call the handler inside the lease's scope and its timeout's; whatever it does becomes a value here."""
-        held = self._held
-        if not held.is_trusted(anyio.current_time()):
+        held, now = self._held, anyio.current_time()
+        if not held.is_trusted(now):
             held.end(Ending.LOST)
         if held.scope.cancel_called:
             if ticket is not None:
@@ -168,10 +168,9 @@ class Calls:
             await anyio.lowlevel.checkpoint_if_cancelled()
         timeout = self._program.timeouts[step.name] if step.is_async or ticket is not None else None
         self.has_begun = True
-        held.row = row
+        held.row, held.deadline = row, math.inf if timeout is None else now + timeout
         try:
-            with anyio.move_on_after(timeout) as limit:
-                held.deadline = limit.deadline
+            with CancelScope(deadline=held.deadline) as limit:
                 try:
                     if step.is_async:
                         value = await call_in_own_context(step.function, arguments, held.turn, held)
@@ -180,7 +179,7 @@ class Calls:
                     else:
                         told = partial(self._reports.left_in_thread, row)
                         value = await self._threads.run(ticket, step.function, arguments[0], abandoned=told)
-                    if not _has_timed_out(limit):
+                    if not _has_timed_out(limit, held):
                         return _Value(value)
                 except get_cancelled_exc_class():
                     if _is_ours(limit, held):
@@ -192,7 +191,7 @@ class Calls:
                         raise
                     if _is_ours_to_end(held):  # what a handler raises while it is being stopped is not its failure
                         await anyio.lowlevel.checkpoint_if_cancelled()
-                    if not _has_timed_out(limit):
+                    if not _has_timed_out(limit, held):
                         return self._failed(step, error, "error")
         except RuntimeError:  # raised where our own scope is left: everything else was caught within
             return self._left_open(step)
@@ -278,9 +277,9 @@ def _is_ours(limit: CancelScope, held: Held) -> bool:
     return limit.cancel_called or _is_ours_to_end(held)
 
 
-def _has_timed_out(limit: CancelScope) -> bool:
+def _has_timed_out(limit: CancelScope, held: Held) -> bool:
     """Tell whether the handler took longer than it may, also where it kept the loop from cancelling it."""
-    return limit.cancel_called or (limit.deadline < math.inf and anyio.current_time() >= limit.deadline)
+    return limit.cancel_called or (held.deadline < math.inf and anyio.current_time() >= held.deadline)
 
 
 def _is_ours_to_end(held: Held) -> bool:
@@ -292,16 +291,19 @@ def _stops_the_worker(error: BaseException) -> bool:
     return holds(error, KeyboardInterrupt)
 
 
-def state_of(stored: Stored) -> tuple[State, Raised | None]:
+def state_of(workflow: Any, stored: Stored) -> tuple[State, Raised | None]:
     """Fold what was claimed; where it can't be read, return what follows: it fails, and holds up nobody else."""
+    row = stored.row
     try:
         if stored.unreadable:
-            raise ExecutionUnreadable(stored.row.id, stored.unreadable)
+            raise ExecutionUnreadable(row.id, stored.unreadable)
+        if row.step not in workflow.steps:
+            raise ExecutionUnreadable(row.id, f"its step, {describe(row.step)}, is none of its workflow's")
         return State.of(stored), None
     except ExecutionUnreadable as error:
         failure = failure_of(error, code="unreadable")
     logger.error("stepwell: it fails, and the others go on: %s", failure.message)
-    return State.unread(stored.row), Raised(msgspec.json.encode(failure).decode(), None, is_final=True)
+    return State.unread(row), Raised(msgspec.json.encode(failure).decode(), None, is_final=True)
 
 
 def child_outcome(row: Row) -> str:

@@ -108,7 +108,7 @@ class Run:
         held = self._held
         try:
             with held.scope:
-                self._state, unreadable = state_of(self._stored or _missing())
+                self._state, unreadable = state_of(self._workflow, self._stored or _missing())
                 self._stored = None
                 await (self._go_on() if unreadable is None else self._settle(unreadable))
                 return

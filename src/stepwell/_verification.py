@@ -18,6 +18,7 @@ from stepwell._invariants import Breach, check_children, check_execution, check_
 from stepwell._model import Page, Query, Row
 from stepwell._settings import positive
 from stepwell.storage._protocol import StorageError
+from stepwell.storage._unreadable import Unreadable
 
 if TYPE_CHECKING:
     from stepwell._definition import Workflow
@@ -95,10 +96,6 @@ def _by_key(workflows: Sequence[Workflow[Any, Any]]) -> dict[Key, Workflow[Any, 
     return known
 
 
-class _Unreadable(Exception):
-    """Raised for what is stored and can't be decoded; the message says why."""
-
-
 class _Walk:
     """One call: what it was given, and what it has found."""
 
@@ -117,18 +114,21 @@ class _Walk:
         the same microsecond. A page can be read from some time on: that time is looked for by halves.
         """
         self._parents.clear()
-        with suppress(_Unreadable):
+        fault: Unreadable
+        try:
             return _with_place(await self._find(Query(after=after, limit=limit)))
+        except Unreadable as error:
+            fault = error
         unreadable, readable, page = -1, _LAST if after is None else after[0], Page((), more=False)
         while readable - unreadable > 1:
             middle = (readable + unreadable) // 2
             try:
                 page = await self._find(Query(after=after, limit=limit, created_after=middle))
-            except _Unreadable:
-                unreadable = middle
+            except Unreadable as error:
+                unreadable, fault = middle, error
             else:
                 readable = middle
-        found = f"one that can't be, created {readable} µs after 1970; what was created just then is left out"
+        found = f"one created {readable} µs after 1970 (what was created just then is left out): {fault}"
         self.breaches.append(Breach.of("readable", None, "rows that can be read", found))
         return Page(page.rows, more=True), (readable, "")
 
@@ -136,7 +136,7 @@ class _Walk:
         """Check one execution, and how it stands with its children and its parent; nothing if it is gone."""
         try:
             stored = await self._load(id)
-        except _Unreadable as error:
+        except Unreadable as error:
             self.checked += 1
             self.breaches.append(Breach.of("readable", id, "an execution that can be read", str(error)))
             return
@@ -145,7 +145,7 @@ class _Walk:
         self.checked += 1
         found = check_execution(stored, self._workflows.get((stored.row.workflow, stored.row.version)))
         if not found:  # else its journal may be wrong about its family, too
-            with suppress(_Unreadable):  # which is told where that one is looked at
+            with suppress(Unreadable):  # which is told where that one is looked at
                 found = await self._confirmed(stored, self._with_children)
                 found += await self._confirmed(stored, self._with_parent)
         self.breaches += found[:_MAX_BREACHES]
@@ -189,8 +189,8 @@ class _Walk:
             return await self._storage.find(query)
         except StorageError:
             raise
-        except Exception as error:  # whatever a damaged value makes the decoder raise
-            raise _Unreadable(f"{type(error).__name__}: {error}") from error
+        except Exception as error:  # whatever a damaged value makes the decoder of a storage raise
+            raise _unreadable(error) from error
 
     async def _load(self, id: str) -> Stored | None:
         try:
@@ -198,7 +198,11 @@ class _Walk:
         except StorageError:
             raise
         except Exception as error:  # as above
-            raise _Unreadable(f"{type(error).__name__}: {error}") from error
+            raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> Unreadable:
+    return Unreadable(f"{type(error).__name__}: {error}")
 
 
 def _with_place(page: Page) -> tuple[Page, Place | None]:

@@ -7,6 +7,7 @@ Rule 1: a loop that is blocked by a handler keeps all leases of its worker until
 others can run; without a timeout, or where it isn't known who blocks it, for three leases. Then they are let go.
 Rule 2: a lease that isn't trusted any more is left to lapse, as the loop would do.
 Rule 3: whatever goes wrong here harms neither the thread nor the worker: it is told, and tried again.
+Rule 4: nobody waits for a log: who blocks the loop may do so in a log handler, and hold the lock that telling needs.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from stepwell._failure import failure_of
 from stepwell._interrupts import exposed
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ _LINE: Final = 200
 """frames of a stack that are shown, from the innermost on, and characters of each line"""
 _JOIN: Final = 1.0
 """seconds for which the thread's end is waited for where it isn't talking to the storage"""
+_TELL: Final = 0.05
+_LAST_WORDS: Final = 1.0
+"""seconds for which a log is waited for, and for which it is before the process ends"""
 _SPIN: Final = 50e-6
 """seconds"""
 
@@ -105,6 +110,7 @@ class Watchdog:
         self._renew_every = timing.renew_every
         self._spare = leases.trust_of_a_lease - timing.renew_every
         """seconds of trust that are left when a renewal is due"""
+        self._pause_after_trouble = min(_RETRY, timing.renew_every / 4)
         self._lifeline: Lifeline | None = None
         self._is_over = False
         self._is_talking = False
@@ -148,10 +154,10 @@ class Watchdog:
                     return
                 try:
                     pause = self.look(time.monotonic())
-                except Exception:  # rule 3
-                    logger.exception("stepwell: the watchdog of worker %s stumbled", self._worker)
-                    pause = self._lease
-                pulse.is_unseen = math.isinf(pause) and math.isinf(pulse.beat.due)
+                except Exception as error:  # rule 3
+                    self._tell_stumble(error)
+                    pause = self._pause_after_trouble
+                pulse.is_unseen = math.isinf(pulse.beat.due)
                 if not pulse.is_unseen or math.isinf(pulse.beat.due):  # else the loop began to beat just now
                     pulse.woken.wait(min(pause, self._lease))
                 pulse.is_unseen = False
@@ -162,6 +168,9 @@ class Watchdog:
         """Do what is due at that time of the monotonic clock; return the seconds after which to look again."""
         if real >= self._exit_at:
             self._end_the_process()
+        return min(self._look(real), self._exit_at - real)
+
+    def _look(self, real: float) -> float:
         beat = self._leases.pulse.beat
         now = beat.at + real - beat.real
         patience = self._leases.patience
@@ -169,24 +178,38 @@ class Watchdog:
         if late < patience:
             return max(patience - late, patience / 2)
         if self.block is None or self.block.beat is not beat:
-            self.block = self._noticed(beat, now)
+            self.block = self._noticed(beat)
+            self._tell_of(self.block, now)
         return max(self._stand_in(self.block, now), 0.0)
 
-    def _noticed(self, beat: Beat, now: float) -> Block:
+    def _noticed(self, beat: Beat) -> Block:
         held: Held | None = self._leases.pulse.turn.whose
         row = None if held is None else held.row
         block = Block(beat, row, _stack_of(self._loop_thread), limit=beat.at + _LEASES * self._lease)
         self._set_limit(block)
-        logger.warning(
+        return block
+
+    def _tell_of(self, block: Block, now: float) -> None:
+        _tell(
+            logging.WARNING,
             "stepwell: the event loop of worker %s hasn't turned for %.1f s: %s blocks it; its leases are renewed in "
             "its place for %.1f s more at most\n%s",
             self._worker,
-            now - beat.at,
+            now - block.beat.at,
             block.culprit,
             max(block.limit - now, 0.0),
             block.stack,
         )
-        return block
+
+    def _tell_stumble(self, error: Exception) -> None:
+        told = failure_of(error)
+        _tell(
+            logging.ERROR,
+            "stepwell: the watchdog of worker %s stumbled: %s\n%s",
+            self._worker,
+            told.summary,
+            told.traceback,
+        )
 
     def _set_limit(self, block: Block) -> None:
         """Let go at the timeout of whoever blocks the loop now; at the instant at which the block ends, nobody does."""
@@ -209,7 +232,7 @@ class Watchdog:
         if now < due:
             return min(due, limit) - now
         is_renewed = self._renew(block, held, now)
-        pause = self._renew_every if is_renewed else min(_RETRY, self._renew_every / 4)
+        pause = self._renew_every if is_renewed else self._pause_after_trouble
         block.next_try = now + pause
         return min(block.next_try, limit) - now
 
@@ -217,7 +240,8 @@ class Watchdog:
         if block.let_go_after is not None:
             return
         block.let_go_after = now - block.beat.at
-        logger.warning(
+        _tell(
+            logging.WARNING,
             "stepwell: the event loop of worker %s hasn't turned for %.1f s, longer than %s may take: "
             "its leases are let go, and others may take its executions",
             self._worker,
@@ -232,9 +256,9 @@ class Watchdog:
                 self._lifeline = self._storage.lifeline()
             renewal = self._lifeline.renew(self._worker, [one.lease for one in held], lease=self._lease)
         except Exception as error:  # rule 3: of the storage most likely, but whatever it is
-            if block.trouble is None:
-                logger.warning("stepwell: leases can't be renewed for a blocked event loop: %s", error)
-            block.trouble = str(error)
+            is_new, block.trouble = block.trouble is None, failure_of(error).message
+            if is_new:
+                _tell(logging.WARNING, "stepwell: leases can't be renewed for a blocked event loop: %s", block.trouble)
             return False
         finally:
             self._is_talking = False
@@ -246,16 +270,38 @@ class Watchdog:
         if self._lifeline is not None:
             try:
                 self._lifeline.close()
-            except Exception:  # rule 3
-                logger.exception("stepwell: the watchdog of worker %s stumbled", self._worker)
+            except Exception as error:  # rule 3
+                self._tell_stumble(error)
 
     def _end_the_process(self) -> None:
-        logger.critical(
+        _tell(
+            logging.CRITICAL,
             "stepwell: worker %s can't leave, for a handler goes on although it was cancelled: the process ends",
             self._worker,
+            at_most=_LAST_WORDS,
         )
-        logging.shutdown()
+        _aside(logging.shutdown, (), _LAST_WORDS)
         os._exit(EXIT_CODE)
+
+
+def _tell(level: int, message: str, *values: object, at_most: float = _TELL) -> None:
+    _aside(logger.log, (level, message, *values), at_most)
+
+
+def _aside(work: Callable[..., object], arguments: tuple[Any, ...], at_most: float) -> None:
+    """Do the work in a thread of its own, and wait for it so many seconds (rule 4); what it raises is lost (rule 3)."""
+
+    def done() -> None:
+        with suppress(Exception):
+            work(*arguments)
+
+    thread = threading.Thread(target=done, name="stepwell watchdog tells", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # there are too many
+        done()
+    else:
+        thread.join(at_most)
 
 
 def _follows_the_machine() -> bool:
@@ -278,6 +324,9 @@ def _stack_of(thread: int) -> str:
     if frame is None:
         return "(its thread is gone)"
     inner = itertools.takewhile(lambda place: place[0].f_code is not exposed.__code__, traceback.walk_stack(frame))
-    summary = traceback.StackSummary.extract(itertools.islice(inner, _FRAMES), lookup_lines=True)
+    try:
+        summary = traceback.StackSummary.extract(itertools.islice(inner, _FRAMES), lookup_lines=True)
+    except Exception as error:  # rule 3: a loader of the user's may be asked for the source
+        return f"(its stack can't be read: {type(error).__name__})"
     summary.reverse()
     return "\n".join(line[:_LINE] for entry in summary.format() for line in entry.splitlines())

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from stepwell._definition import Workflow
     from stepwell._leases import Beat, Held, Timing
     from stepwell._listeners import Listeners
-    from stepwell._model import Row
+    from stepwell._model import Row, Stored
     from stepwell._program import Program
     from stepwell._registry import Registry
     from stepwell._services import Services
@@ -59,6 +59,7 @@ _HINTS_EVERY: Final = 0.05
 """seconds between two looks that hints from elsewhere bring about while all slots are taken"""
 _HELD_EVERY: Final = 0.05
 """seconds between two claims that ask which leases are lost, unless there was a hint from elsewhere"""
+_STATUSES: Final = frozenset(map(str, Status))
 _EXIT_LIMIT: Final = 10.0
 """seconds beyond its grace that a worker which has to exit may take, to hand back what it runs"""
 
@@ -342,7 +343,7 @@ class Worker:
         if self._is_closed:
             held.end(Ending.DRAINED)
         if self._listeners.is_needed:
-            for event in claim_notices(row, Status(stored.journal[-1].ref or Status.QUEUED)):
+            for event in claim_notices(row, _found(stored)):
                 self._services.after(row.id, partial(self._listeners.tell, event))
         run = Run(self._services, self, claim.program, stored, held)
         self._running += 1
@@ -385,3 +386,9 @@ class Worker:
             if self._bell.heard_from_elsewhere():
                 self._is_hinted = True
                 end = min(end, self._asked_at + _HINTS_EVERY)
+
+
+def _found(stored: Stored) -> Status:
+    """Return where a claim found the execution, as its entry says; one that can't be read says nothing."""
+    ref = stored.journal[-1].ref if stored.journal else None
+    return Status(ref) if ref in _STATUSES else Status.QUEUED

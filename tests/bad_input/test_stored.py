@@ -11,6 +11,7 @@ import pytest
 
 from stepwell import (
     Engine,
+    Event,
     ExecutionFailed,
     ExecutionUnreadable,
     Failure,
@@ -100,6 +101,7 @@ DAMAGES: dict[str, tuple[str, str, str]] = {
         "unreadable",
         "dancing",
     ),
+    "48-unknown-status-of-the-row": (ROW.format("status = 'dancing'"), "unreadable", "dancing"),
 }
 
 
@@ -131,10 +133,12 @@ async def test_what_is_damaged_fails_alone_with_its_id_and_the_reason(
         with pytest.raises(Exception, match=r"invalid input syntax for type json|stack depth limit"):
             damage(storage_kind, storage_address, statement)
         return
+    heard: list[Event] = []
     async with storage_factory() as storage:
         await _begun(storage)
         damage(storage_kind, storage_address, statement)
         async with Engine(storage, workflows=[flow, healthy]) as engine:
+            engine.on((), heard.append)  # who listens is told of each claim, of what can't be read, too
             good = [await engine.start(healthy, number) for number in range(3)]
             with pytest.MonkeyPatch.context() as patch:
                 failures: list[str] = []
@@ -148,6 +152,9 @@ async def test_what_is_damaged_fails_alone_with_its_id_and_the_reason(
                         assert await execution.result(60) == number
                     assert await (await engine.start(healthy, 7)).result(60) == 7
             assert len(failures) == (code == "unreadable")
+            assert "execution.failed" in {
+                event.kind for event in heard if event.execution and event.execution.id == "bad"
+            }
         if code == "unreadable":
             damage(storage_kind, storage_address, *_mended(name))
         async with Engine(storage, workflows=[flow]) as engine, engine.worker():
@@ -162,6 +169,24 @@ async def test_what_is_damaged_fails_alone_with_its_id_and_the_reason(
             assert stored.row.revision == len(stored.journal), "gapless, and as the row says"
             if code != "error":
                 await _goes_on(engine, storage_kind, storage_address)
+
+
+@on_disk
+@pytest.mark.synthetic
+@pytest.mark.parametrize(("step", "told"), [("'nowhere'", "'nowhere'"), ("NULL", "None")])
+async def test_a_step_that_its_workflow_does_not_have_fails_its_execution_alone(
+    storage_factory: StorageFactory, storage_kind: StorageKind, storage_address: str, step: str, told: str
+) -> None:
+    async with storage_factory() as storage, Engine(storage, workflows=[flow, healthy]) as engine:
+        await _begun(storage)
+        damage(storage_kind, storage_address, ROW.format(f"step = {step}"))
+        async with engine.worker():
+            assert await (await engine.start(healthy, 7)).result(60) == 7
+            with pytest.raises(ExecutionFailed) as caught:
+                await engine.handle(flow, "bad").result(60)
+    failure = caught.value.failure
+    assert failure is not None
+    assert (failure.code, f"its step, {told}, is none of its workflow's" in failure.message) == ("unreadable", True)
 
 
 def _mended(name: str) -> list[str]:

@@ -304,6 +304,8 @@ async def test_rows_that_cannot_be_read_are_told_and_the_rest_is_looked_at(
         damage(storage_address, "UPDATE executions SET metadata = '{' WHERE id = ?", id)
     found = await walked(storage, limit=limit)
     assert [breach.rule for breach in breaches(found)] == ["readable"] * len(bad.split())
+    for id in bad.split():
+        assert any(f"execution '{id}' can't be read" in breach.found for breach in breaches(found))
     assert sum(one.checked for one in found) == 7 - len(bad.split())
 
 

@@ -210,3 +210,26 @@ async def test_in_virtual_time_there_is_no_thread() -> None:
 
     async with Engine(MemoryStorage(), workflows=[flow := line(work)]) as engine, engine.worker():
         assert await (await engine.start(flow, 1)).result(5) == 0
+
+
+async def test_the_process_ends_when_it_is_due_however_seldom_the_loop_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    scene.hold("one")
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)
+    scene.dog.exit_after(3.0)
+    assert scene.dog.look(1.0) == 2.0, "sooner than the next beat is missed"
+    scene.pulse.beat = Beat(1000.0, math.inf, 0.0)
+    assert scene.dog.look(1.0) == 2.0
+
+
+async def test_a_stack_whose_source_cannot_be_asked_for_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("no source today")
+
+    monkeypatch.setattr("traceback.StackSummary.extract", refuse)
+    scene = Scene()
+    scene.dog._loop_thread = threading.get_ident()
+    scene.hold("one", is_running=True)
+    scene.dog.look(BEAT + PATIENCE)
+    assert scene.dog.block is not None
+    assert scene.dog.block.stack == "(its stack can't be read: RuntimeError)"

@@ -62,7 +62,7 @@ SIMULATED: Final = (
     ),
     _mutant(
         "no check before a handler starts",
-        ("_calls:Calls._outcome", "if not held.is_trusted(anyio.current_time()):", "if False:"),
+        ("_calls:Calls._outcome", "if not held.is_trusted(now):", "if False:"),
         plan=_SLOW,
     ),
     _mutant(

@@ -69,7 +69,7 @@ _OWNERSHIP: Final = (
         "a handler begins under a lease that ran out",
         "engine/test_two_workers.py::"
         "test_a_handler_does_not_begin_where_its_neighbour_kept_the_loop_past_the_lease[asyncio-memory]",
-        ("_calls:Calls._outcome", "if not held.is_trusted(anyio.current_time()):", "if False:"),
+        ("_calls:Calls._outcome", "if not held.is_trusted(now):", "if False:"),
     ),
     _mutant(
         "a commit is sent under a lease that ran out",

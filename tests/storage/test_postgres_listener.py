@@ -66,6 +66,22 @@ async def test_the_last_commit_of_a_storage_that_is_closed_at_once_is_heard(post
         tasks.cancel_scope.cancel()
 
 
+class Unreachable:
+    """A database to which a connection takes for ever."""
+
+    async def unit(self, *_: object, **__: object) -> None:
+        await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the driver's loop, wherever the engine runs
+async def test_a_last_hint_that_finds_no_server_holds_up_no_close() -> None:
+    listener = _listener.Listener(Unreachable(), "channel", "me")  # type: ignore[arg-type] # all that it asks of it
+    listener.send()
+    await checkpoint()
+    with anyio.fail_after(5):
+        await listener.close()
+
+
 async def test_engines_on_a_storage_without_hints_from_elsewhere_hear_each_other(postgres_dsn: str) -> None:
     heard: Recorder[str] = Recorder()
     async with PostgresStorage(postgres_dsn, notify=False) as storage, anyio.create_task_group() as tasks:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
+import anyio.lowlevel
 import asyncpg
 import pytest
 
-from stepwell.storage import NOW, Status, StorageError
+from stepwell.storage import NOW, Query, Status, StorageError
 from stepwell.storage._postgres._database import Database
 from stepwell.storage.postgres import PostgresStorage
 from stepwell.testing import STORAGE_CHECKS
 from stepwell.testing._scene import Scene, deposit, following, lease_of, wake
 from tests.support.postgres.outsider import outsider
+from tests.support.wire import proxied
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_time]
 
@@ -81,6 +84,34 @@ async def test_whatever_statement_is_given_up_nobody_hears_of_it(
         at[0] = number
         await work(Scene(storage), storage)
     assert number > 10
+
+
+async def test_a_connection_that_the_server_has_just_ended_is_replaced(postgres_dsn: str) -> None:
+    """The driver has heard why, and not yet that it is closed: what comes just then is not sent, and goes elsewhere."""
+    target = urlsplit(postgres_dsn)
+    assert target.hostname is not None
+    assert target.port is not None
+    async with outsider(postgres_dsn) as dba, proxied((target.hostname, target.port)) as wire:
+        wire.keeps_open = True
+        dsn = postgres_dsn.replace(f"@{target.hostname}:{target.port}/", f"@{wire.host}:{wire.port}/")
+        async with PostgresStorage(dsn, notify=False, connections=1) as storage:
+            opened = storage._open()
+            for _ in range(3):
+                await storage.find(Query())
+                heard = wire.answers
+                await dba.cut()
+                with anyio.fail_after(20):
+                    while wire.answers == heard:  # noqa: ASYNC110 (the proxy has no event for it)
+                        await anyio.sleep(0.001)
+                await opened.loop.run(look_around)
+                assert (await storage.find(Query())).rows == ()
+            wire.cut()  # so that nobody waits for a connection that doesn't close
+
+
+async def look_around() -> None:
+    """Let the driver's loop read what has arrived."""
+    for _ in range(5):
+        await anyio.lowlevel.checkpoint()
 
 
 async def test_who_is_given_up_every_time_is_told(storage: PostgresStorage) -> None:

@@ -20,7 +20,7 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-__all__ = ["Child", "ChildDisappointed", "run_script"]
+__all__ = ["Child", "ChildDisappointed", "run_command", "run_script"]
 
 LIMIT: Final = 30.0
 LINE: Final = 1_000_000
@@ -104,9 +104,16 @@ async def run_script(
     script: Path, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> AsyncGenerator[Child]:
     """Run a Python script with this interpreter; kill what is left of it at the end of the block."""
+    async with run_command(sys.executable, "-u", str(script), *arguments, environment=environment) as child:
+        yield child
+
+
+@asynccontextmanager
+async def run_command(*command: str, environment: Mapping[str, str] | None = None) -> AsyncGenerator[Child]:
+    """Run a program; kill what is left of it at the end of the block."""
     with tempfile.TemporaryFile() as errors:
         process = await anyio.open_process(
-            [sys.executable, "-u", str(script), *arguments],
+            command,
             stdin=PIPE,
             stdout=PIPE,
             stderr=errors,

@@ -383,6 +383,7 @@ def test_a_path_of_the_graph_is_sound() -> None:
         (succeeded, chain(), with_entry(6, step="elsewhere"), "a step of workflow 'w'"),
         (succeeded, chain(), with_entry(6, step="more", visit=2), "no execution.succeeded at step of kind activity"),
         (signalled_twice, gates(), with_entry(6, route="off"), "an edge of 'second'"),
+        (signalled_twice, gates(), with_entry(6, route=None), "an edge of 'second'"),
         (succeeded, choice(), with_row(), "'work' to lead by 'next' to 'route'"),
     ],
 )

@@ -47,9 +47,9 @@ def check_path(stored: Stored, workflow: Workflow[Any, Any]) -> Iterator[Breach]
 
 def _along(id: str, workflow: Workflow[Any, Any], before: Entry, entry: Entry) -> Iterator[Breach]:
     route = "next" if before.kind is Kind.STEP_SUCCEEDED else before.route
-    if route is None:
-        return  # a failure that nothing catches: the end
-    target = workflow.routes.get(before.step or "", {}).get(route)
+    if route is None and before.kind is Kind.STEP_FAILED:
+        return  # nothing catches it: the end
+    target = workflow.routes.get(before.step or "", {}).get(route or "")
     if target is None:
         yield Breach.of("path", id, f"an edge of {before.step!r}", f"route {route!r}", before.seq)
     elif target.name != entry.step:

@@ -15,10 +15,14 @@ from stepwell.storage._protocol import StorageError
 if TYPE_CHECKING:
     from stepwell._model import Stored
 
-__all__ = ["UNREADABLE", "readable", "unreadable", "why"]
+__all__ = ["UNREADABLE", "Unreadable", "readable", "unreadable", "why"]
 
 UNREADABLE: Final = (LookupError, TypeError, ValueError, msgspec.MsgspecError)
 """what reading a status that there isn't, or JSON that is none, raises"""
+
+
+class Unreadable(StorageError):
+    """Raised where what is stored can't be read, while the storage itself answers: trying again helps nothing."""
 
 
 def why(error: Exception) -> str:
@@ -28,13 +32,13 @@ def why(error: Exception) -> str:
     return shorten(failure_of(error).summary, 120)
 
 
-def unreadable(id: str, reason: str) -> StorageError:
+def unreadable(id: str, reason: str) -> Unreadable:
     """Return what a storage raises where an execution can't be read."""
-    return StorageError(f"what is stored of execution {id!r} can't be read: {reason}")
+    return Unreadable(f"what is stored of execution {id!r} can't be read: {reason}")
 
 
 def readable(stored: Stored) -> Stored:
-    """Return *stored*. Raises StorageError where it can't be read."""
+    """Return *stored*. Raises Unreadable where it can't be read."""
     if stored.unreadable:
         raise unreadable(stored.row.id, stored.unreadable)
     return stored

@@ -63,6 +63,16 @@ class Server:
         """The URL of the database `postgres`, for its superuser; the same for as long as the block runs."""
         return f"postgresql://postgres:{self._password}@{self.host}:{self.port}/postgres?sslmode=disable"
 
+    @property
+    def password(self) -> str:
+        """That of its superuser."""
+        return self._password
+
+    @property
+    def conninfo(self) -> str:
+        """How a standby reaches it."""
+        return f"host={self.host} port={self.port} user=postgres password={self._password} sslmode=disable"
+
     def stop(self, mode: StopMode = "fast") -> None:
         """Stop the server, if it runs, and return when it is gone."""
         self._ask({"do": "stop", "mode": mode})
@@ -117,6 +127,8 @@ def launched(
     which: int | None = None,
     settings: Mapping[str, str] | None = None,
     port: int | None = None,
+    base: Path | None = None,
+    standby_of: Server | None = None,
 ) -> Generator[Server]:
     """Run a server of its own for the length of the block; its data is gone afterwards.
 
@@ -126,6 +138,8 @@ def launched(
         which: The major version to take if there is a choice; else the newest.
         settings: More settings, as `postgres -c` takes them; these win.
         port: The port to try first; any free one is taken if somebody has it.
+        base: The folder in which that of its data is made; it must be open to whoever runs the server.
+        standby_of: The server to follow, with its roles and passwords. It must be stopped now, and started afterwards.
 
     Raises:
         PostgresUnavailable: There are no programs to run, or they don't start.
@@ -134,17 +148,20 @@ def launched(
     if binaries is None:
         msg = "no programs of a Postgres server were found"
         raise PostgresUnavailable(msg)
-    user, password = runner(), token_hex(16)
+    user = runner()
+    password = token_hex(16) if standby_of is None else standby_of.password
+    following = {} if standby_of is None else {"primary_conninfo": standby_of.conninfo}
     temporary = temporary_folder(user)
     is_reached = user is None or user.reaches(binaries.folder)
     config = {
         "binaries": str(binaries.folder),
         "major": binaries.major,
         "copy": None if is_reached else (str(binaries.base), binaries.parts, str(temporary)),
-        "base": str(temporary if durable else memory_folder() or temporary),
+        "base": str(base or (temporary if durable else memory_folder() or temporary)),
         "user": None if user is None else (user.uid, user.gid),
         "durable": durable,
-        "settings": {**COMMON, **({} if durable else NOT_DURABLE), **(settings or {})},
+        "settings": {**COMMON, **({} if durable else NOT_DURABLE), **following, **(settings or {})},
+        "standby_of": None if standby_of is None else str(standby_of.folder / "data"),
         "port": port or 0,
         "password": password,
     }

@@ -59,7 +59,10 @@ class Cluster:
         self._give(folder)
 
     def make(self) -> None:
-        """Make the cluster."""
+        """Make the cluster, or a standby out of the files of another one, which must not run."""
+        if self._config["standby_of"] is not None:
+            self._copy(Path(self._config["standby_of"]))
+            return
         secret = self._folder / "password"
         secret.write_text(self._config["password"])
         secret.chmod(0o600)
@@ -76,6 +79,12 @@ class Cluster:
         if ended.returncode:
             msg = f"initdb failed: {complaints.decode(errors='replace')}"
             raise Refused(msg)
+
+    def _copy(self, data: Path) -> None:
+        shutil.copytree(data, self._data)
+        (self._data / "standby.signal").touch()
+        for path in (self._data, *self._data.rglob("*")):
+            self._give(path)
 
     def start(self) -> None:
         """Start the server: at first on any free port, later on the same."""
@@ -129,7 +138,7 @@ class Cluster:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() in {"ready", "standby"}
 
     def stop(self, mode: str) -> None:
         """Stop the server, if it runs."""

@@ -19,7 +19,7 @@ import anyio
 import asyncpg
 from anyio import CancelScope
 
-from stepwell.storage._postgres._errors import AGAIN, DRIVER, DatabaseAway, meant
+from stepwell.storage._postgres._errors import AGAIN, DRIVER, DatabaseAway, has_sent_nothing, meant
 from stepwell.storage._postgres._users_connection import CLEAN, UsersConnection
 from stepwell.storage._protocol import StorageError
 
@@ -41,6 +41,8 @@ _CLOSE_LIMIT: Final = 5.0
 """seconds"""
 _TRIES: Final = 12
 """how often a transaction is run that the server gives up for the sake of others"""
+_JITTER: Final = random.SystemRandom()
+"""not the generator that user code may seed, and expects to go on from there"""
 _FIRST_PAUSE: Final = 0.004
 _LONGEST_PAUSE: Final = 0.25
 """seconds at most before it is begun again; doubled from the first on, half of it on average: 0.8 s in all. Where every
@@ -129,7 +131,7 @@ class Database:
     async def unit(self, work: Callable[..., Awaitable[T]], *args: Any, limit: float = _UNIT_LIMIT) -> T:
         """Return what *work* does with a connection of the pool; begun, it can't be cancelled. Raises StorageError.
 
-        Where the server ended its transaction for the sake of others, it is begun again.
+        Where the server ended its transaction for the sake of others, or the connection just before, it is begun again.
         """
         for attempt in range(1, _TRIES + 1):
             try:
@@ -137,10 +139,13 @@ class Database:
             except AGAIN as error:
                 if attempt == _TRIES:
                     raise self.error(error) from error
+            except asyncpg.InternalClientError as error:
+                if attempt == _TRIES or not has_sent_nothing(error):
+                    raise self.error(error) from error
             except DRIVER as error:
                 raise self.error(error) from error
             pause = min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE)
-            await anyio.sleep(pause * random.random())  # noqa: S311 (jitter)
+            await anyio.sleep(pause * _JITTER.random())
         raise AssertionError("unreachable")
 
     async def _once(self, work: Callable[..., Awaitable[T]], args: tuple[Any, ...], limit: float) -> T:
@@ -149,8 +154,9 @@ class Database:
             try:
                 with anyio.fail_after(limit):
                     result = await work(connection, *args)
-            except asyncpg.ReadOnlySQLTransactionError:
-                connection.terminate()  # to a standby, perhaps since a moment ago: its name may stand for another one
+            except (asyncpg.ReadOnlySQLTransactionError, asyncpg.InternalClientError):
+                # To a standby, perhaps since a moment ago: its name may stand for another one. Or it is broken.
+                connection.terminate()
                 raise
             except TimeoutError:
                 connection.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Final
 
@@ -9,7 +10,7 @@ import asyncpg
 
 from stepwell.storage._protocol import StorageError
 
-__all__ = ["AGAIN", "DRIVER", "DatabaseAway", "SchemaError", "meant"]
+__all__ = ["AGAIN", "DRIVER", "DatabaseAway", "SchemaError", "has_sent_nothing", "meant"]
 
 AGAIN: Final = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
 """Errors after which the transaction is gone and may simply be begun again."""
@@ -28,6 +29,8 @@ _FOR_GOOD: Final = (ssl.SSLCertVerificationError, PermissionError)
 """Those of them that don't."""
 _NO_TLS: Final = "rejected SSL upgrade"
 """how the driver says, in an error without a class of its own, what no waiting helps against"""
+_ENDING: Final = re.compile(r"cannot switch to state \d+; another operation \(2\) is in progress")
+"""how the driver says, before it sends anything, that the server has just told it to be ending this connection"""
 _FORM: Final = "a DSN reads postgresql://user:password@host:5432/database"
 _NEEDED: Final = "to work, a role needs USAGE on the schema, and SELECT, INSERT and UPDATE on its tables"
 
@@ -42,6 +45,11 @@ class SchemaError(Exception):
 
 DRIVER: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, SchemaError, OSError)
 """All that is expected to go wrong."""
+
+
+def has_sent_nothing(error: asyncpg.InternalClientError) -> bool:
+    """Tell whether a statement went nowhere, since the server had just ended the connection, which was idle."""
+    return _ENDING.match(str(error)) is not None
 
 
 def meant(cause: BaseException, name: str) -> StorageError:
@@ -79,6 +87,8 @@ def _cure(cause: BaseException) -> str:
             return f"{text}; target_session_attrs names what a server must be"
         case ValueError() | OverflowError():  # the driver's, about what it was given, also by the environment
             return f"{text}; {_FORM}"
+        case asyncpg.InternalClientError() if has_sent_nothing(cause):
+            return "the server is ending its connections; is it about to stop?"
         case asyncpg.InterfaceError():
             return text
         case _:

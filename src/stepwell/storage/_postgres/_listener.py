@@ -165,7 +165,7 @@ class Listener:
             with suppress(asyncio.CancelledError):
                 await sender
             if self._to_send.is_set() or self._is_sending:  # what was handed back at the end, say, is due for others
-                with suppress(Exception):  # as above
+                with suppress(Exception), anyio.move_on_after(_CLOSE_LIMIT):  # to connect anew may take longer
                     await self._database.unit(_notify, self._channel, self._me, limit=_CLOSE_LIMIT)
         self._connecting.cancel()
         await self._drop()

@@ -9,8 +9,7 @@ import msgspec
 
 from stepwell._failure import describe
 from stepwell._model import Entry, Kind, Row, Signal, Status, Stored
-from stepwell.storage._protocol import StorageError
-from stepwell.storage._unreadable import UNREADABLE, unreadable, why
+from stepwell.storage._unreadable import UNREADABLE, Unreadable, unreadable, why
 
 __all__ = ["entry", "json", "row", "stored"]
 
@@ -29,7 +28,7 @@ def json(value: object) -> str:
 
 
 def row(record: Mapping[str, Any]) -> Row:
-    """Return the row of an execution. Raises StorageError where it can't be read."""
+    """Return the row of an execution. Raises Unreadable where it can't be read."""
     try:
         return _row(record, record["status"], record["tags"], record["metadata"])
     except UNREADABLE as error:
@@ -65,9 +64,9 @@ def _row(record: Mapping[str, Any], status: str, tags: str = "[]", metadata: str
 
 
 def entry(record: Mapping[str, Any]) -> Entry:
-    """Return an entry of the journal. Raises StorageError where it can't be read."""
+    """Return an entry of the journal. Raises Unreadable where it can't be read."""
     if record["kind"] not in _KIND:
-        raise StorageError(f"entry {record['seq']} of a journal can't be read: its kind is {describe(record['kind'])}")
+        raise Unreadable(f"entry {record['seq']} of a journal can't be read: its kind is {describe(record['kind'])}")
     return Entry(
         _KIND[record["kind"]],
         record["step"],

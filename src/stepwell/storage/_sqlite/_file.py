@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
 """the first with STRICT tables"""
+_JITTER: Final = random.SystemRandom()
+"""not the generator that user code may seed, and expects to go on from there"""
 _PAUSES: Final = (0.000_2, 0.005)
 """shortest and longest pause, in seconds, before the write lock is asked for again"""
 _CHECK_EVERY: Final = 0.05
@@ -195,7 +197,7 @@ class DatabaseFile:
             except sqlite3.OperationalError as error:
                 if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= until or not is_wanted():
                     raise
-            time.sleep(random.uniform(*_PAUSES))  # noqa: S311 (jitter)
+            time.sleep(_JITTER.uniform(*_PAUSES))
 
 
 def rollback(connection: sqlite3.Connection) -> None:

@@ -11,8 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from stepwell._model import Entry, Kind, Row, Signal, SignalState, Status, Stored
-from stepwell.storage._protocol import StorageError
-from stepwell.storage._unreadable import UNREADABLE, unreadable, why
+from stepwell.storage._unreadable import UNREADABLE, Unreadable, unreadable, why
 
 __all__ = ["ENTRY", "EXECUTION", "JOURNAL", "STORED", "entry", "json", "row", "stored_all", "stored_by_id"]
 
@@ -82,7 +81,7 @@ def json(value: object) -> str:
 
 
 def row(columns: Sequence[Any]) -> Row:
-    """Return the row of an execution. Raises StorageError where it can't be read."""
+    """Return the row of an execution. Raises Unreadable where it can't be read."""
     try:
         return _row(columns, *columns[15:17])
     except UNREADABLE as error:
@@ -118,11 +117,11 @@ def _row(columns: Sequence[Any], tags: str = "[]", metadata: str = "{}") -> Row:
 
 
 def entry(columns: Sequence[Any]) -> Entry:
-    """Return an entry of the journal. Raises StorageError where it can't be read."""
+    """Return an entry of the journal. Raises Unreadable where it can't be read."""
     try:
         return _entry(columns)
     except UNREADABLE as error:
-        raise StorageError(f"entry {columns[10]} of a journal can't be read: {why(error)}") from error
+        raise Unreadable(f"entry {columns[10]} of a journal can't be read: {why(error)}") from error
 
 
 def _entry(columns: Sequence[Any]) -> Entry:
