@@ -214,7 +214,9 @@ async def test_a_block_that_holds_the_interpreter_too_is_told_and_its_result_ref
     async with Engine(storage, workflows=[flow], lease=LEASE) as engine, engine.worker(poll_interval=0.1):
         engine.on("worker.blocked", told.record)
         result = await (await engine.start(flow, 1)).result(LIMIT)
-        await told.until(lambda events: any(" for 1." in event.message for event in events), within=LIMIT)
+        await told.until(
+            lambda events: any(f" for {2 * LEASE:.0f}." in event.message for event in events), within=LIMIT
+        )
     assert blocking.began == [1, int(result.removeprefix("attempt "))]
 
 

@@ -157,6 +157,7 @@ EXEMPT: Final = {
     "DefinitionChanged": "takes another graph under the same name; tests/storage",
     "DefinitionError": "is raised before there is anything to run",
     "EngineClosed": "takes an engine that is not open",
+    "ExecutionUnreadable": "takes rows that were damaged; tests/bad_input",
     "IllegalTransition": "is what the clients' own checks prevent",
     "SignalError": "is a base",
     "StepwellError": "is a base",

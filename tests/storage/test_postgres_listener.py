@@ -191,6 +191,6 @@ async def test_a_connection_that_is_cut_before_it_listens_is_an_error_of_the_sto
     monkeypatch.setattr(asyncpg.Connection, "add_listener", add_listener)
     async with outsider(postgres_dsn) as dba:
         async with PostgresStorage(postgres_dsn) as storage:
-            with pytest.raises(StorageError, match="cannot switch to state"):
+            with pytest.raises(StorageError, match="the server is ending its connections"):
                 await storage.wakeup()
         await dba.until_alone()

@@ -98,10 +98,10 @@ async def test_a_connection_that_the_server_has_just_ended_is_replaced(postgres_
             opened = storage._open()
             for _ in range(3):
                 await storage.find(Query())
-                heard = wire.answers
+                heard = wire.endings
                 await dba.cut()
                 with anyio.fail_after(20):
-                    while wire.answers == heard:  # noqa: ASYNC110 (the proxy has no event for it)
+                    while wire.endings == heard:  # noqa: ASYNC110 (the proxy has no event for it)
                         await anyio.sleep(0.001)
                 await opened.loop.run(look_around)
                 assert (await storage.find(Query())).rows == ()

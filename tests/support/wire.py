@@ -25,6 +25,8 @@ __all__ = ["Fault", "Proxy", "proxied"]
 GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError)
 READY: Final = b"Z\x00\x00\x00\x05"
 """how a message of the server begins by which it says that all of what it was asked is done"""
+ENDED: Final = b"C57P01"
+"""the code with which it says that it ends the connection"""
 
 
 class Fault(Enum):
@@ -51,8 +53,8 @@ class Proxy:
         """seconds that each piece takes, either way"""
         self.is_silent = False
         """whether nothing comes through, either way, and nobody is told"""
-        self.answers = 0
-        """how many pieces of the server's have been passed on"""
+        self.endings = 0
+        """how many words of the server's that it ends a connection have been passed on"""
         self.keeps_open = False
         """whether clients don't hear when the server closes a connection, only what it has said before"""
         self._links: set[_Link] = set()
@@ -160,7 +162,7 @@ class _Link:
                 await self._proxy.pass_through()
                 if self._suffers is None:
                     await self._client.send(piece)
-                    self._proxy.answers += 1
+                    self._proxy.endings += ENDED in piece
                 elif READY in piece:
                     await self._swallowed()
         if self._proxy.keeps_open:
