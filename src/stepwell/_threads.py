@@ -11,11 +11,14 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.lowlevel
-from anyio import CapacityLimiter, from_thread, to_thread
+from anyio import CapacityLimiter, to_thread
+
+from stepwell.storage._run_soon import run_soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from stepwell.storage._run_soon import RunSoon
 
 __all__ = ["Threads"]
 
@@ -77,7 +80,7 @@ class Threads:
 
         *abandoned* is then called, in the loop, before the cancellation goes on.
         """
-        loop = anyio.lowlevel.current_token()
+        soon = run_soon()
         lock = Lock()
         stage = _Stage.WAITING
 
@@ -97,7 +100,7 @@ class Threads:
                 return _Outcome(error=error)
             finally:
                 if move(_Stage.ENDED) is _Stage.LEFT:
-                    self._give_back_from_thread(ticket, loop)
+                    self._give_back_from_thread(ticket, soon)
 
         try:
             outcome = await to_thread.run_sync(call, abandon_on_cancel=True, limiter=CapacityLimiter(1))
@@ -109,9 +112,11 @@ class Threads:
             else:
                 self.give_back(ticket)
 
-    def _give_back_from_thread(self, ticket: object, loop: anyio.lowlevel.EventLoopToken) -> None:
+    def _give_back_from_thread(self, ticket: object, soon: RunSoon) -> None:
         try:
-            from_thread.run_sync(self._take_back, ticket, token=loop)
+            soon(
+                self._take_back, ticket
+            )  # not waited for: the loop may have stopped, and the process wait for this thread
         except RuntimeError:  # the loop is gone, and the places with it
             return
 

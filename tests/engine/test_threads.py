@@ -6,15 +6,18 @@ What is promised of an abandoned thread: it can't commit, it is told of, it keep
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
 from stepwell import Engine, ExecutionFailed, Status
+from stepwell._threads import Threads
 from stepwell.storage._protocol import Storage
 from tests.engine.small import Ctx, failure_of_run, single
 from tests.support.waiting import Recorder
@@ -191,3 +194,27 @@ async def test_leaving_does_not_wait_for_an_abandoned_thread(storage: Storage) -
                 assert (await engine.get("e")).status is Status.QUEUED
     finally:
         release.set()
+
+
+def test_an_abandoned_thread_ends_where_its_loop_has_stopped_and_is_not_closed() -> None:
+    """It waited for that loop, and the end of the process for it."""
+    gate, running = threading.Event(), Recorder[threading.Thread]()
+
+    def work(_: object) -> None:
+        running.record(threading.current_thread())
+        gate.wait(LIMIT)
+
+    async def abandon() -> None:
+        threads = Threads(1)
+        async with anyio.create_task_group() as tasks:
+            run = partial(threads.run, await threads.place(1), work, None, abandoned=lambda: None)
+            tasks.start_soon(run)
+            await running.until_count(1, within=LIMIT)
+            tasks.cancel_scope.cancel()
+
+    with asyncio.Runner() as runner:
+        runner.run(abandon())
+        gate.set()
+        (thread,) = running.entries
+        thread.join(LIMIT / 2)
+        assert not thread.is_alive()

@@ -22,29 +22,15 @@ import anyio.lowlevel
 from anyio import CancelScope
 
 from stepwell.storage._protocol import StorageError
+from stepwell.storage._run_soon import run_soon
 
-__all__ = ["Loop", "RunSoon", "loop_for_host", "run_soon"]
+__all__ = ["Loop", "loop_for_host"]
 
 T = TypeVar("T")
 
 _END_LIMIT: Final = 5.0
 """seconds for which a call that was cut off may go on"""
 _CLOSED: Final = "the storage was closed while this was asked of it; open it again"
-
-
-class RunSoon(Protocol):
-    """Has the host's loop call a function, from any thread."""
-
-    def __call__(self, function: Callable[..., object], /, *args: object) -> object:
-        """Call it soon."""
-        ...
-
-
-def run_soon() -> RunSoon:
-    """Return the running loop's own way to be called from another thread."""
-    native: Any = anyio.lowlevel.current_token().native_token
-    soon: RunSoon = getattr(native, "run_sync_soon", None) or native.call_soon_threadsafe
-    return soon
 
 
 class Loop(Protocol):

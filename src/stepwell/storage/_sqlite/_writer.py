@@ -17,13 +17,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 from anyio import CancelScope
 
 from stepwell.storage._protocol import StorageError
+from stepwell.storage._run_soon import run_soon
 from stepwell.storage._sqlite._file import DatabaseFile, rollback
 from stepwell.storage._sqlite._times import microseconds
 
@@ -33,10 +34,6 @@ T = TypeVar("T")
 
 _MAX_JOBS: Final = 100
 """jobs a transaction; a job may be a few hundred units"""
-
-
-class _RunSoon(Protocol):
-    def __call__(self, function: Callable[..., object], /, *args: object) -> object: ...
 
 
 class _Job(Generic[T]):
@@ -71,7 +68,7 @@ class Writer:
         self._file = file
         self._clock = clock
         self._poll = poll
-        self._soon = _soon()
+        self._soon = run_soon()
         self._queue: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._is_closing = False
         self._opened = anyio.Event()
@@ -264,10 +261,3 @@ class Writer:
 def _finish(jobs: Sequence[_Job[Any]]) -> None:
     for job in jobs:
         job.done.set()
-
-
-def _soon() -> _RunSoon:
-    """Return the running loop's own way to be called from another thread."""
-    native: Any = anyio.lowlevel.current_token().native_token
-    run_soon: _RunSoon = getattr(native, "run_sync_soon", None) or native.call_soon_threadsafe
-    return run_soon
