@@ -20,7 +20,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar, cast
 
 import anyio
-import anyio.lowlevel
 from anyio import CancelScope
 
 from stepwell.storage._protocol import StorageError
