@@ -20,19 +20,20 @@ import msgspec
 from anyio import CancelScope, get_cancelled_exc_class
 
 from stepwell._codec import PayloadError
-from stepwell._context import Context
+from stepwell._context import StepContext
 from stepwell._definition import StepKind, route_label
 from stepwell._errors import ExecutionUnreadable, ScopeLeftOpen, SpuriousCancellation, StepTimedOut, UnknownRoute
-from stepwell._execution import merged_data
 from stepwell._failure import describe, failure_of
 from stepwell._interrupts import exposed
 from stepwell._leases import Ending
 from stepwell._own_context import call_in_own_context
-from stepwell._program import Failures, Outputs
+from stepwell._program import Past
 from stepwell._raised import holds, is_caught
 from stepwell._transition import Asked, Chose, Ended, HandedBack, Raised, Returned, Signalled, State
 
 if TYPE_CHECKING:
+    from stepwell._clock import Clock
+    from stepwell._context import Context
     from stepwell._leases import Held
     from stepwell._limits import Limits
     from stepwell._model import Row, Signal, Stored
@@ -52,8 +53,10 @@ _PLACE_LIMIT: Final = 10.0
 logger = logging.getLogger("stepwell")
 
 
-class Reports(Protocol):
-    """Who is told of handlers that don't begin, and of those that don't stop."""
+class CallHost(Protocol):
+    """Where handlers are called: its threads, and who is told of handlers that don't begin or don't stop."""
+
+    threads: Threads
 
     def trouble(self, message: str, held: Held, row: Row | None = None) -> None:
         """Report it."""
@@ -67,13 +70,14 @@ class Reports(Protocol):
 class Calls:
     """Calls the functions of one workflow's steps under one lease."""
 
-    def __init__(self, program: Program, limits: Limits, held: Held, threads: Threads, reports: Reports) -> None:
+    def __init__(self, program: Program, limits: Limits, clock: Clock, held: Held, host: CallHost) -> None:
         self._program = program
         self._workflow = program.workflow
         self._limits = limits
+        self._clock = clock
         self._held = held
-        self._threads = threads
-        self._reports = reports
+        self._host = host
+        self._threads = host.threads
         self._input = f"the input of execution {held.id!r}"
         self.has_begun = False
         """whether a handler was started since this was last set to false"""
@@ -127,21 +131,11 @@ class Calls:
         return self._failed(step, ScopeLeftOpen(self._workflow.name, step.name), "error")
 
     def _context(self, state: State, connection: Any = None) -> Context[Any]:
-        row, history = state.row, state.history
-        step = row.step or ""
-        return Context(
+        row = state.row
+        return StepContext(
             self._program.input.decode(row.input, what=self._input),
-            outputs=Outputs(self._program, history),
-            data=partial(merged_data, history),
-            failures=Failures(history),
-            execution_id=row.id,
-            workflow=row.workflow,
-            version=row.version,
-            step=step,
-            attempt=row.attempt,
-            visit=row.visit,
-            metadata=row.metadata,
-            tags=row.tags,
+            row,
+            Past(self._program, state.history),
             log=partial(_log, row),
             connection=connection,
         )
@@ -154,12 +148,12 @@ class Calls:
             "have not ended; it is tried again later, here or by another worker"
         )
         logger.warning("stepwell: %s", message)
-        self._reports.trouble(message, self._held, row)
+        self._host.trouble(message, self._held, row)
         return HandedBack("no thread", _PLACE_LIMIT)
 
     async def _outcome(self, step: Any, arguments: tuple[Any, ...], row: Row, ticket: object | None) -> _Value | Raised:
         """Call the handler inside the lease's scope and its timeout's; whatever it does becomes a value here."""
-        held, now = self._held, anyio.current_time()
+        held, now = self._held, self._clock()
         if not held.is_trusted(now):
             held.end(Ending.LOST)
         if held.scope.cancel_called:
@@ -177,9 +171,9 @@ class Calls:
                     elif ticket is None:
                         value = self._call_in_line(step, arguments, row)
                     else:
-                        told = partial(self._reports.left_in_thread, row)
+                        told = partial(self._host.left_in_thread, row)
                         value = await self._threads.run(ticket, step.function, arguments[0], abandoned=told)
-                    if not _has_timed_out(limit, held):
+                    if not self._has_timed_out(limit):
                         return _Value(value)
                 except get_cancelled_exc_class():
                     if _is_ours(limit, held):
@@ -191,7 +185,7 @@ class Calls:
                         raise
                     if _is_ours_to_end(held):  # what a handler raises while it is being stopped is not its failure
                         await anyio.lowlevel.checkpoint_if_cancelled()
-                    if not _has_timed_out(limit, held):
+                    if not self._has_timed_out(limit):
                         return self._failed(step, error, "error")
         except RuntimeError:  # raised where our own scope is left: everything else was caught within
             return self._left_open(step)
@@ -200,15 +194,19 @@ class Calls:
             held.deadline = math.inf
         return self._failed(step, StepTimedOut(self._workflow.name, step.name, timeout or 0.0), "timeout")
 
+    def _has_timed_out(self, limit: CancelScope) -> bool:
+        """Tell whether the handler took longer than it may, also where it kept the loop from cancelling it."""
+        return limit.cancel_called or self._clock() >= self._held.deadline
+
     def _call_in_line(self, step: Any, arguments: tuple[Any, ...], row: Row) -> Any:
         held = self._held
-        began = anyio.current_time()
+        began = self._clock()
         before, held.row, held.turn.whose = held.row, row, held
         try:
             return exposed(copy_context().run, step.function, *arguments)
         finally:
             held.row, held.turn.whose = before, None
-            took = anyio.current_time() - began
+            took = self._clock() - began
             if took > _SLOW_CALL:
                 logger.warning(
                     "stepwell: step %s of %s held up the event loop for %.2f s; make it `async def`, or an activity",
@@ -275,11 +273,6 @@ def _catch_label(workflow: Any, step: str, error: BaseException) -> str | None:
 def _is_ours(limit: CancelScope, held: Held) -> bool:
     """Tell whether a cancellation that comes out of a handler was asked for by the engine or by whoever runs it."""
     return limit.cancel_called or _is_ours_to_end(held)
-
-
-def _has_timed_out(limit: CancelScope, held: Held) -> bool:
-    """Tell whether the handler took longer than it may, also where it kept the loop from cancelling it."""
-    return limit.cancel_called or (held.deadline < math.inf and anyio.current_time() >= held.deadline)
 
 
 def _is_ours_to_end(held: Held) -> bool:

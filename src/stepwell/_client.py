@@ -15,7 +15,7 @@ from stepwell._checks import InvalidArgument
 from stepwell._claims import hand_back
 from stepwell._codec import Codec, codec_for
 from stepwell._commits import has_landed
-from stepwell._context import Context
+from stepwell._context import StepContext
 from stepwell._errors import (
     EngineClosed,
     ExecutionCancelled,
@@ -29,11 +29,11 @@ from stepwell._errors import (
     UnknownRoute,
     UnknownStep,
 )
-from stepwell._execution import JournalEntry, idempotency_key, merged_data, read_error
+from stepwell._execution import JournalEntry, read_error
 from stepwell._failure import Failure, describe, escaped, failure_of, redacted, shorten, type_name
 from stepwell._model import NOW, Deposit, Kind, Signal, Status
 from stepwell._model import Query as RowQuery
-from stepwell._program import Failures, Outputs
+from stepwell._program import Past
 from stepwell._raised import is_a
 from stepwell._transition import (
     Accepted,
@@ -178,21 +178,8 @@ class Client:
         """Let the open wait's resolver choose the route, here and now. Raises what the sender should learn of."""
         workflow, row = program.workflow, state.row
         step: Any = workflow.steps[signal.step]
-        context = Context(
-            program.input.decode(row.input, what=f"the input of execution {row.id!r}"),
-            outputs=Outputs(program, state.history),
-            data=lambda: merged_data(state.history),
-            failures=Failures(state.history),
-            execution_id=row.id,
-            workflow=row.workflow,
-            version=row.version,
-            step=step.name,
-            attempt=row.attempt,
-            visit=row.visit,
-            idempotency_key=idempotency_key(row.id, step.name, row.visit),
-            metadata=row.metadata,
-            tags=row.tags,
-        )
+        given = program.input.decode(row.input, what=f"the input of execution {row.id!r}")
+        context = StepContext(given, row, Past(program, state.history))
         payload = program.inputs[step.name].decode(signal.payload)
         timeout = program.timeouts[step.name]
         with anyio.move_on_after(timeout) as limit:

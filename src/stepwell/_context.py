@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     _Log = logging.LoggerAdapter[Any] | logging.Logger
 
-__all__ = ["Context", "Named", "Outcome", "Produces"]
+__all__ = ["Context", "Named", "Outcome", "Past", "Produces", "StepContext"]
 
 _MISSING: Final = object()
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -47,6 +47,43 @@ class Produces(Named, Protocol[OutT_co]):
         ...
 
 
+class At(Protocol):
+    """Which attempt of which step asks: an execution's row."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def workflow(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def step(self) -> str | None: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def visit(self) -> int: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+    @property
+    def tags(self) -> Sequence[str]: ...
+
+
+class Past(Protocol):
+    """What an execution has come to so far. Asked only for what a handler looks at."""
+
+    def outputs(self) -> Mapping[str, Any]:
+        """Return what the steps gave, by name."""
+        ...
+
+    def failures(self) -> Mapping[str, Any]:
+        """Return how steps failed for good, by name."""
+        ...
+
+    def data(self) -> Mapping[str, Any]:
+        """Return the outputs that are objects, merged."""
+        ...
+
+
 @dataclass(frozen=True)  # no slots: a frozen class with slots can't be made by way of its subscript
 class Outcome(Generic[OutT_co]):
     """How a child ended: the output of a subworkflow step."""
@@ -63,23 +100,10 @@ class Context(Generic[InputT_co]):
     To call a step in a unit test, make one by hand: `await pay(Context(request, outputs={load_order: order}))`.
     """
 
-    __slots__ = (
-        "_attempt",
-        "_connection",
-        "_data",
-        "_execution_id",
-        "_failures",
-        "_idempotency_key",
-        "_input",
-        "_log",
-        "_metadata",
-        "_outputs",
-        "_step",
-        "_tags",
-        "_version",
-        "_visit",
-        "_workflow",
-    )
+    __slots__ = ("_at", "_connection", "_data", "_failures", "_idempotency_key", "_input", "_log", "_outputs", "_past")
+
+    _input: InputT_co
+    _idempotency_key: str | None
 
     def __init__(
         self,
@@ -105,19 +129,19 @@ class Context(Generic[InputT_co]):
         *data* is the merged view, or a callable that makes it when it is first asked for; without it, it is merged
         from *outputs*. *log* may be a callable, too; without it, what is logged goes nowhere.
         """
+        at = _At(execution_id, workflow, version, step, attempt, visit, metadata or _NOTHING, tags)
+        self._fill(input, at, _Given(_by_name(outputs), _by_name(failures), data), log, connection)
+        if idempotency_key is not None:
+            self._idempotency_key = idempotency_key
+
+    def _fill(self, input: Any, at: At, past: Past, log: _Log | Callable[[], _Log] | None, connection: Any) -> None:
         self._input = input
-        self._outputs: Mapping[str, Any] = _by_name(outputs)
-        self._failures: Mapping[str, Any] = _by_name(failures)
-        self._data = data
-        self._execution_id = execution_id
-        self._workflow = workflow
-        self._version = version
-        self._step = step
-        self._attempt = attempt
-        self._visit = visit
-        self._idempotency_key = idempotency_key
-        self._metadata = metadata
-        self._tags = tags
+        self._at = at
+        self._past = past
+        self._outputs: Mapping[str, Any] | None = None
+        self._failures: Mapping[str, Any] | None = None
+        self._data: Mapping[str, Any] | None = None
+        self._idempotency_key = None
         self._log = log
         self._connection = connection
 
@@ -131,65 +155,63 @@ class Context(Generic[InputT_co]):
         """The outputs that are objects, as plain JSON, merged shallowly in the order in which the steps succeeded."""
         data = self._data
         if data is None:
-            data = _merged(self._outputs)
-        elif callable(data):
-            data = data()
-        self._data = data = _read_only(data)
+            data = self._data = _read_only(self._past.data())
         return data
 
     @property
     def outputs(self) -> Mapping[str, Any]:
         """What the steps that ran gave, by step name."""
-        return _read_only(self._outputs)
+        return _read_only(self._all_outputs())
 
     @property
     def execution_id(self) -> str:
         """The execution's id."""
-        return self._execution_id
+        return self._at.id
 
     @property
     def workflow(self) -> str:
         """The workflow's name."""
-        return self._workflow
+        return self._at.workflow
 
     @property
     def version(self) -> str:
         """The workflow's version on which this execution began."""
-        return self._version
+        return self._at.version
 
     @property
     def step(self) -> str:
         """The name of the step that runs."""
-        return self._step
+        return self._at.step or ""
 
     @property
     def attempt(self) -> int:
         """The number of this attempt, from 1, per visit."""
-        return self._attempt
+        return self._at.attempt
 
     @property
     def visit(self) -> int:
         """The number of this arrival at the step, from 1."""
-        return self._visit
+        return self._at.visit
 
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt of this visit: `<execution>:<step>`, and `<execution>:<step>:<visit>` later."""
         key = self._idempotency_key
         if key is None:
-            key = f"{self._execution_id}:{self._step}"
-            return key if self._visit == 1 else f"{key}:{self._visit}"
+            at = self._at
+            key = f"{at.id}:{at.step}"
+            return key if at.visit == 1 else f"{key}:{at.visit}"
         return key
 
     @property
     def metadata(self) -> Mapping[str, Any]:
         """What the caller of `start` attached to the execution."""
-        return _NOTHING if self._metadata is None else _read_only(self._metadata)
+        return _read_only(self._at.metadata)
 
     @property
     def tags(self) -> tuple[str, ...]:
         """The execution's tags."""
-        return tuple(self._tags)
+        return tuple(self._at.tags)
 
     @property
     def log(self) -> logging.LoggerAdapter[Any] | logging.Logger:
@@ -209,7 +231,7 @@ class Context(Generic[InputT_co]):
         Raises RuntimeError in any other step.
         """
         if self._connection is None:
-            raise RuntimeError(f"step {self._step!r} has no connection: make it @activity(transactional=True)")
+            raise RuntimeError(f"step {self.step!r} has no connection: make it @activity(transactional=True)")
         return self._connection
 
     @overload
@@ -224,7 +246,7 @@ class Context(Generic[InputT_co]):
         Raises `StepNotRun` for a step that has not succeeded in this execution, unless *default* is given.
         """
         name = step if isinstance(step, str) else step.name
-        found = self._outputs.get(name, _MISSING)
+        found = self._all_outputs().get(name, _MISSING)
         if found is not _MISSING:
             return found
         if default is _MISSING:
@@ -241,7 +263,10 @@ class Context(Generic[InputT_co]):
         Raises `StepNotRun` for a step that has not failed in this execution, unless *default* is given.
         """
         name = step if isinstance(step, str) else step.name
-        found = self._failures.get(name, _MISSING)
+        failures = self._failures
+        if failures is None:
+            failures = self._failures = self._past.failures()
+        found = failures.get(name, _MISSING)
         if found is not _MISSING:
             return found
         if default is _MISSING:
@@ -250,8 +275,62 @@ class Context(Generic[InputT_co]):
 
     def __repr__(self) -> str:
         """Show which attempt of which step this is, and no payload."""
-        where = f"{self._workflow!r} {self._execution_id!r}, step {self._step!r}"
-        return f"<Context of {where}, visit {self._visit}, attempt {self._attempt}>"
+        at = self._at
+        where = f"{at.workflow!r} {at.id!r}, step {at.step!r}"
+        return f"<Context of {where}, visit {at.visit}, attempt {at.attempt}>"
+
+    def _all_outputs(self) -> Mapping[str, Any]:
+        outputs = self._outputs
+        if outputs is None:
+            outputs = self._outputs = self._past.outputs()
+        return outputs
+
+
+class StepContext(Context[Any]):
+    """The engine's own: made for each call, so that nothing is worked out before a handler looks at it."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, input: Any, at: At, past: Past, *, log: Callable[[], _Log] | None = None, connection: Any = None
+    ) -> None:
+        """Keep what is given."""
+        self._fill(input, at, past, log, connection)
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """Where a context that was made by hand stands."""
+
+    id: str
+    workflow: str
+    version: str
+    step: str
+    attempt: int
+    visit: int
+    metadata: Mapping[str, Any]
+    tags: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The past of a context that was made by hand."""
+
+    by_step: Mapping[str, Any]
+    failed: Mapping[str, Any]
+    merged: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None
+
+    def outputs(self) -> Mapping[str, Any]:
+        return self.by_step
+
+    def failures(self) -> Mapping[str, Any]:
+        return self.failed
+
+    def data(self) -> Mapping[str, Any]:
+        merged = self.merged
+        if callable(merged):
+            return merged()
+        return _merged(self.by_step) if merged is None else merged
 
 
 def _by_name(values: Mapping[Any, Any]) -> Mapping[str, Any]:

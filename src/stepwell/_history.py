@@ -23,6 +23,7 @@ from stepwell._model import Entry, Kind, Row, Status, Stored
 
 __all__ = ["History", "StepHistory", "folded"]
 
+_fields: Final = msgspec.structs.astuple
 _replace: Final = msgspec.structs.replace
 
 
@@ -63,7 +64,7 @@ class StepHistory(Struct, frozen=True, kw_only=True, gc=False):
         return self.lost >= SUSPECT_FROM
 
 
-class History(Struct, frozen=True, kw_only=True, gc=False):
+class History(Struct, frozen=True, gc=False):
     """An execution's journal, folded."""
 
     status: Status = Status.QUEUED
@@ -91,24 +92,11 @@ class History(Struct, frozen=True, kw_only=True, gc=False):
 
     def after(self, entries: Iterable[Entry]) -> Self:
         """Return the history with *entries* read on top. This one stays as it is."""
-        fold = _Fold(self)
+        fold = _Fold(*_fields(self))
+        fold.steps = self.steps.copy()
         for entry in entries:
             fold.read(entry)
-        return type(self)(
-            status=fold.status,
-            step=fold.at,
-            visit=fold.visit,
-            attempt=fold.attempt,
-            revision=fold.revision,
-            token=fold.token,
-            worker=fold.worker,
-            pausing=fold.pausing,
-            found=fold.found,
-            has_lost=fold.has_lost,
-            is_woken=fold.is_woken,
-            failed_step=fold.failed_step,
-            steps=fold.steps,
-        )
+        return type(self)(*_fields(fold))
 
     def matches(self, row: Row) -> bool:
         """Tell whether *row* says exactly what the journal says."""
@@ -136,39 +124,22 @@ def folded(stored: Stored) -> History:
         raise ExecutionUnreadable(stored.row.id, f"its journal: {failure_of(error).summary}") from error
 
 
-class _Fold:
-    """A history in the making: the one mutable thing here, and it never leaves this module."""
+class _Fold(Struct, gc=False):
+    """A history in the making: the one mutable thing here, and it never leaves this module. Its fields are the same."""
 
-    __slots__ = (
-        "at",
-        "attempt",
-        "failed_step",
-        "found",
-        "has_lost",
-        "is_woken",
-        "pausing",
-        "revision",
-        "status",
-        "steps",
-        "token",
-        "visit",
-        "worker",
-    )
-
-    def __init__(self, history: History) -> None:
-        self.status = history.status
-        self.at = history.step
-        self.visit = history.visit
-        self.attempt = history.attempt
-        self.revision = history.revision
-        self.token = history.token
-        self.worker = history.worker
-        self.pausing = history.pausing
-        self.found = history.found
-        self.has_lost = history.has_lost
-        self.is_woken = history.is_woken
-        self.failed_step = history.failed_step
-        self.steps = dict(history.steps)
+    status: Status
+    at: str | None
+    visit: int
+    attempt: int
+    revision: int
+    token: int
+    worker: str | None
+    pausing: bool
+    found: Status | None
+    has_lost: bool
+    is_woken: bool
+    failed_step: str | None
+    steps: dict[str, StepHistory]
 
     def read(self, entry: Entry) -> None:
         self.revision += 1

@@ -9,6 +9,7 @@ import msgspec
 
 from stepwell._codec import Codec, LimitExceeded, codec_for
 from stepwell._definition import DEFAULT, StepKind, Subworkflow
+from stepwell._execution import merged_data
 from stepwell._failure import Failure
 from stepwell._model import Definition, Status
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from stepwell._history import History
     from stepwell._limits import Limits
 
-__all__ = ["Failures", "Outputs", "Program"]
+__all__ = ["Past", "Program"]
 
 
 class Program:
@@ -55,7 +56,29 @@ def _timeout(step: Step[Any, Any], default: float | None) -> float | None:
     return step.timeout
 
 
-class Outputs(Mapping[str, Any]):
+class Past:
+    """What an execution has come to, as its contexts show it."""
+
+    __slots__ = ("_history", "_program")
+
+    def __init__(self, program: Program, history: History) -> None:
+        self._program = program
+        self._history = history
+
+    def outputs(self) -> Mapping[str, Any]:
+        """Return what the steps gave, by name; each is decoded when it is looked at."""
+        return _Outputs(self._program, self._history)
+
+    def failures(self) -> Mapping[str, Failure]:
+        """Return how steps failed for good, by name."""
+        return _Failures(self._history)
+
+    def data(self) -> dict[str, Any]:
+        """Return the outputs that are objects, merged. Raises PayloadError where one can't be read any more."""
+        return merged_data(self._history)
+
+
+class _Outputs(Mapping[str, Any]):
     """What the steps gave, decoded when it is asked for, once per context."""
 
     __slots__ = ("_decoded", "_history", "_program")
@@ -85,7 +108,7 @@ class Outputs(Mapping[str, Any]):
         return len(self._history.succeeded())
 
 
-class Failures(Mapping[str, Failure]):
+class _Failures(Mapping[str, Failure]):
     """Why the last attempt of a step failed, for the steps that failed for good."""
 
     __slots__ = ("_history",)

@@ -14,13 +14,13 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
+from stepwell._asking import Asking, LeaseGone
 from stepwell._calls import Calls, child_outcome, state_of
 from stepwell._commits import NotTrusted
 from stepwell._leases import Ending
 from stepwell._model import Row, Status
 from stepwell._transactions import transactional
 from stepwell._transition import (
-    Action,
     Call,
     ChildEnded,
     Decide,
@@ -41,10 +41,8 @@ from stepwell.storage._protocol import StorageError
 from stepwell.storage._transactions import TransactionLost, TransactionRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from stepwell._leases import Held
-    from stepwell._model import Signal, Stored, Unit
+    from stepwell._model import Stored, Unit
     from stepwell._program import Program
     from stepwell._services import Host, Services
     from stepwell._transition import Event, Move
@@ -65,10 +63,6 @@ logger = logging.getLogger("stepwell")
 
 class _Spoiled(Exception):  # not an error: the way out of a task that a handler has spoiled
     """What is in hand is to be committed and the lease handed back, so that another task goes on."""
-
-
-class _Gone(Exception):  # not an error: the way out of a run
-    """The lease is not ours any more."""
 
 
 @dataclass(slots=True)
@@ -95,7 +89,8 @@ class Run:
         self._stored: Stored | None = stored
         self._row = stored.row
         self._state: State = None  # type: ignore[assignment] # folded first thing, where a fault in it is caught
-        self._calls = Calls(program, services.limits, held, host.threads, host)
+        self._asking = Asking(services, host, held)
+        self._calls = Calls(program, services.limits, services.clock, held, host)
         self._in_hand: _InHand | None = None
         self._move: Move | None = None
         self._transaction: StepTransaction | None = None
@@ -114,7 +109,7 @@ class Run:
                 return
             if held.ending is Ending.DRAINED:
                 await self._give_up()
-        except _Gone:
+        except LeaseGone:
             pass
         except Exception as error:
             if self._calls.has_spoiled_task:  # or the RuntimeError of the lease's scope, if one inside it is open
@@ -129,20 +124,27 @@ class Run:
         except BaseException:
             await self._give_up()
             raise
-        if held.ending is Ending.LOST and self._row.status is Status.RUNNING and not await self._was_cancelled():
+        if (
+            held.ending is Ending.LOST
+            and self._row.status is Status.RUNNING
+            and not await self._asking.was_cancelled(_HAND_BACK_LIMIT)
+        ):
             self._host.lease_lost(held, self._row)
 
     async def _go_on(self) -> None:
         while self._row.status is Status.RUNNING:
-            if anyio.current_effective_deadline() == -math.inf:
+            if self._host.is_cancelled:
                 await anyio.lowlevel.checkpoint()  # begin nothing for a worker that is on its way out
             action = plan(self._workflow, self._state, self._now)
-            if isinstance(action, Call) and action.step.transactional:
+            event: Event | None
+            if not isinstance(action, Call):
+                event = await self._event_of(action)
+            elif not action.step.transactional:
+                event = self._held_off() or await self._calls.call(action.step, self._state)
+            else:
                 event = await self._call_in_transaction(action.step)
                 if event is None:
                     continue
-            else:
-                event = await self._event_of(action)
             if self._calls.has_spoiled_task:
                 self._in_hand = self._take_in_hand(event)
                 raise _Spoiled
@@ -171,7 +173,7 @@ class Run:
                     await self._commit_in_hand(in_hand, self._decide_again(in_hand))
                 if self._holds_on():
                     await self._settle(Drained() if self._calls.has_begun else HandedBack("drain"))
-            except _Gone:
+            except LeaseGone:
                 return
             except Exception as error:
                 self._held.end(Ending.LOST)
@@ -180,42 +182,27 @@ class Run:
 
         has_work = self._in_hand is not None or self._calls.has_begun
         if self._holds_on() and has_work and self._held.ending is not Ending.DRAINED:
-            self._held.end(
-                Ending.LOST
-            )  # left to lapse: a worker that stays must not take it for a claim that none runs
+            # Left to lapse: a worker that stays must not take it for a claim that nobody runs.
+            self._held.end(Ending.LOST)
 
     def _holds_on(self) -> bool:
         return self._row.status is Status.RUNNING and self._held.ending not in (Ending.LOST, Ending.CANCELLED)
 
-    async def _was_cancelled(self) -> bool:
-        """Tell whether the storage took the lease away because a client cancelled the execution: no loss, then."""
-        if anyio.current_time() >= self._held.trusted_until:
-            return False
-        with anyio.move_on_after(_HAND_BACK_LIMIT, shield=True):
-            try:
-                stored = await self._services.storage.load(self._held.id)
-            except StorageError:
-                return False
-            return stored is not None and stored.row.status is Status.CANCELLED
-        return False
-
     # -- what is next --------------------------------------------------------------------------------------------------
 
-    async def _event_of(self, action: Action) -> Event:
+    async def _event_of(self, action: Decide | Look | Resolve) -> Event:
         match action:
             case Decide(event):
                 return event
             case Look(child):
                 return await self._look(child)
-            case Call(step):
-                return await self._call(step)
             case Resolve(step, signal):
-                return await self._call(step, signal)
+                return self._held_off() or await self._calls.call(step, self._state, signal)
             case _:
                 assert_never(action)
 
     async def _look(self, child: str) -> Event:
-        stored = await self._insist(lambda: self._services.storage.load(child))
+        stored = await self._asking.insist(lambda: self._services.storage.load(child), self._row)
         if stored is None or not stored.row.status.is_terminal:
             return StillSuspended()
         return ChildEnded(stored.row.status, child_outcome(stored.row))
@@ -229,7 +216,7 @@ class Run:
         event: Event | None = None
         try:
             async with storage.transaction() as transaction:
-                event = await self._call(step, connection=transaction.connection)
+                event = self._held_off() or await self._calls.call(step, self._state, connection=transaction.connection)
                 if isinstance(event, Returned):
                     self._transaction = transaction
                     await self._settle(event)
@@ -248,23 +235,24 @@ class Run:
             self._host.trouble(str(error), self._held, self._row)
         finally:  # what was not committed was rolled back, with the user's rows: it must not be committed without them
             self._transaction = self._in_hand = self._calls.error = None
-        await self._pause()
+        await self._asking.pause()
         return None
 
-    async def _call(self, step: Any, signal: Signal | None = None, connection: Any = None) -> Event:
+    def _held_off(self) -> HandedBack | None:
+        """Return what happens instead of a call, where other suspects come first."""
         known = self._state.step
-        if known is not None and known.is_suspect and (delay := self._host.suspect_delay(self._held)) > 0:
+        if known is not None and known.is_suspect and (delay := self._host.suspects.delay(self._held)) > 0:
             return HandedBack("suspect", delay)
-        return await self._calls.call(step, self._state, signal, connection)
+        return None
 
     # -- deciding and committing ---------------------------------------------------------------------------------------
 
     async def _settle(self, event: Event) -> None:
-        """Decide what the event implies, let what may ride along, and commit it all. Raises _Gone if the lease is."""
+        """Decide what the event implies, let what may ride along, and commit it all. Raises LeaseGone."""
         in_hand = self._in_hand = self._take_in_hand(event)
         terms = in_hand.terms
         move = transition(self._workflow, self._state, event, terms)
-        while move.rides and len(in_hand.events) <= _MAX_RIDERS and self.is_trusted(anyio.current_time()):
+        while move.rides and len(in_hand.events) <= _MAX_RIDERS and self.is_trusted(self._services.clock()):
             ahead = move.ahead(self._state)
             event = self._calls.ride_along(ahead)
             in_hand.events.append(event)
@@ -306,31 +294,35 @@ class Run:
 
     def _stand(self, row: Row, state: State) -> None:
         if (row.step, row.visit) != (self._row.step, self._row.visit):
-            self._host.suspect_is_over(self._held)
+            self._host.suspects.is_over(self._held)
         self._row, self._state = row, state
         self._in_hand = None
         self._losses = 0
         self._calls.has_begun = False
 
     async def _commit(self, move: Move) -> bool:
-        """Commit; return False where fresh state calls for another decision. Raises _Gone if the lease is lost."""
+        """Commit; return False where fresh state calls for another decision. Raises LeaseGone if the lease is lost."""
         services = self._services
         self._move = move
         is_known = True
         try:
-            if await self._send(move.unit):
+            if self._transaction is not None:
+                is_committed = await self._send_in(self._transaction, move.unit)
+            else:
+                is_committed = await services.commits.commit(move.unit, self)
+            if is_committed:
                 return True
         except NotTrusted:
             self._held.end(Ending.LOST)
-            raise _Gone from None
+            raise LeaseGone from None
         except StorageError as error:
             is_known = False
             self._host.trouble(str(error), self._held, self._row)
         source = self._transaction or services.storage  # a transaction may have laid a signal down for itself
-        stored = await self._insist(lambda: source.load(self._held.id))
+        stored = await self._asking.insist(lambda: source.load(self._held.id), self._row)
         if stored is None:
             self._held.end(Ending.LOST)
-            raise _Gone
+            raise LeaseGone
         row, change = stored.row, move.change
         is_ours = row.token == self._held.token and row.status is Status.RUNNING
         if len(stored.journal) > change.expects and stored.journal[change.expects].change == change.id:
@@ -346,17 +338,14 @@ class Run:
         if not is_known:
             if self._transaction is not None:
                 raise TransactionLost(f"the transaction of step {self._row.step!r} was not committed")
-            await self._pause()
+            await self._asking.pause()
         self._state = State.of(stored)
         self._row = row
         return False
 
-    async def _send(self, unit: Unit) -> bool:
-        """Commit with those of others, or with the rows of the step's own transaction."""
-        transaction = self._transaction
-        if transaction is None:
-            return await self._services.commits.commit(unit, self)
-        while self.is_trusted(anyio.current_time()):
+    async def _send_in(self, transaction: StepTransaction, unit: Unit) -> bool:
+        """Commit with the rows of the step's own transaction."""
+        while self.is_trusted(self._services.clock()):
             is_committed = await transaction.commit(unit)
             if is_committed is not None:
                 if is_committed:
@@ -368,23 +357,7 @@ class Run:
 
     def _lose(self, row: Row) -> NoReturn:
         self._held.end(Ending.CANCELLED if row.status is Status.CANCELLED else Ending.LOST)
-        raise _Gone
-
-    async def _insist(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """Ask the storage until it answers, for as long as the lease is trusted."""
-        while True:
-            try:
-                return await ask()
-            except StorageError as error:
-                self._host.trouble(str(error), self._held, self._row)
-            await self._pause()
-
-    async def _pause(self) -> None:
-        """Wait a moment for the storage to come back, unless the lease ran out meanwhile."""
-        await anyio.sleep(0.1 + 0.4 * self._services.entropy.fraction())
-        if not self._held.is_trusted(anyio.current_time()):
-            self._held.end(Ending.LOST)
-            raise _Gone
+        raise LeaseGone
 
 
 def _missing() -> Any:

@@ -10,11 +10,13 @@ from stepwell._transition import Terms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stepwell._clock import Clock
     from stepwell._commits import Commits
     from stepwell._entropy import Entropy
     from stepwell._leases import Held
     from stepwell._limits import Limits
     from stepwell._model import Row
+    from stepwell._suspects import Suspects
     from stepwell._threads import Threads
     from stepwell.storage._protocol import Storage
 
@@ -29,6 +31,7 @@ class Services:
     commits: Commits
     starts: Commits
     """a lane of its own for starts under ids of the callers': one may have to wait for another transaction"""
+    clock: Clock
     entropy: Entropy
     limits: Limits
     max_crashes: int
@@ -49,17 +52,13 @@ class Host(Protocol):
     """What a run asks of the worker that it belongs to."""
 
     threads: Threads
+    suspects: Suspects
+
+    is_cancelled: bool
+    """whether the worker, or what it runs in, was cancelled"""
 
     def goes_on(self) -> bool:
         """Tell whether the next step may begin under this lease."""
-        ...
-
-    def suspect_delay(self, held: Held) -> float:
-        """Return 0 if an execution that lost its worker may run now, else the seconds after which to ask again."""
-        ...
-
-    def suspect_is_over(self, held: Held) -> None:
-        """Hear that the step which makes the execution a suspect, if it is one, has ended."""
         ...
 
     def trouble(self, message: str, held: Held, row: Row | None = None) -> None:

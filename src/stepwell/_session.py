@@ -17,6 +17,7 @@ import anyio.lowlevel
 from anyio import CancelScope
 
 from stepwell._client import Client
+from stepwell._clock import loop_clock
 from stepwell._commits import Commits
 from stepwell._crashes import guarded_task_group
 from stepwell._errors import EngineClosed
@@ -77,6 +78,7 @@ class Session:
             storage,
             self._commits,
             self._starts,
+            loop_clock(),
             entropy,
             settings.limits,
             settings.max_crashes,

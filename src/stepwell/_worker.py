@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio import CancelScope, create_task_group
 
-from stepwell._claims import Claim, Place, hand_back
+from stepwell._claiming import Claiming
+from stepwell._claims import Claim, Place
 from stepwell._contained import ContainedTasks
 from stepwell._interrupts import sheltered
 from stepwell._leases import Ending, Leases
@@ -26,16 +27,14 @@ from stepwell._model import Status
 from stepwell._notices import claim_notices
 from stepwell._reports import Reports
 from stepwell._runner import Run
+from stepwell._suspects import Suspects
 from stepwell._threads import Threads
 from stepwell._unstoppable import Unstoppable
-from stepwell._wakeups import Bell
 from stepwell._watchdog import Watchdog
-from stepwell.storage._protocol import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stepwell._definition import Workflow
     from stepwell._leases import Beat, Held, Timing
     from stepwell._listeners import Listeners
     from stepwell._model import Row, Stored
@@ -43,22 +42,11 @@ if TYPE_CHECKING:
     from stepwell._registry import Registry
     from stepwell._services import Services
     from stepwell._unstoppable import OnUnstoppable
+    from stepwell._wakeups import Bell
     from stepwell.storage._protocol import Lease
 
 __all__ = ["Worker"]
 
-_CLAIM_LIMIT: Final = 5.0
-"""seconds"""
-_BACKOFF: Final = 0.1
-_MAX_BACKOFF: Final = 10.0
-"""seconds between two claims from a storage that is away, however long the poll interval"""
-_MIN_SUSPECT_DELAY: Final = 1.0
-_MAX_SUSPECT_DELAY: Final = 60.0
-"""seconds"""
-_HINTS_EVERY: Final = 0.05
-"""seconds between two looks that hints from elsewhere bring about while all slots are taken"""
-_HELD_EVERY: Final = 0.05
-"""seconds between two claims that ask which leases are lost, unless there was a hint from elsewhere"""
 _STATUSES: Final = frozenset(map(str, Status))
 _EXIT_LIMIT: Final = 10.0
 """seconds beyond its grace that a worker which has to exit may take, to hand back what it runs"""
@@ -79,27 +67,20 @@ class Worker:
         single_step: bool = False,
     ) -> None:
         self.id = id
+        self.is_cancelled = False
+        """whether the worker, or what it runs in, was cancelled"""
+        self.is_stopping = False
+        """whether nothing is claimed any more, and no further step begun"""
         self.threads = Threads(concurrency)
         self._services = services
-        self._registry = registry
         self._timing = timing
         self._concurrency = concurrency
         self._listeners = listeners
         self._single_step = single_step
-        self._is_stopping = False
         self._is_closed = False
         self._running = 0
         self._grace = 0.0
-        self._failures = 0
-        """claims in a row that failed"""
-        self._suspect: Held | None = None
-        self._suspect_since = 0.0
-        self._bell = Bell()
-        self._asked_at = 0.0
-        self._asked_held_at = -math.inf
-        self._is_hinted = False
-        """whether something happened elsewhere since it was last asked which leases are lost"""
-        self._lost_claims: list[Lease] = []
+        self.suspects = Suspects(self._look_again)
         self._steps: ContainedTasks | None = None
         """while executions that are being started may be claimed at once"""
         self._is_idle = False
@@ -115,6 +96,7 @@ class Worker:
             stalled=self._tell_stalled,
             failed=lambda error: self.trouble(f"leases can't be renewed: {error}"),
         )
+        self._claiming = Claiming(self, services, registry, self.leases, lease=timing.lease)
         self._watchdog = Watchdog(services.storage, id, self.leases, timing)
 
     @property
@@ -126,25 +108,7 @@ class Worker:
 
     def goes_on(self) -> bool:
         """Tell whether the next step may begin under this lease."""
-        return not (self._single_step or self._is_stopping)
-
-    def suspect_delay(self, held: Held) -> float:
-        """Return 0 if an execution that lost its worker may run now, else the seconds after which to ask again.
-
-        One at a time does. The longer it takes, the more seldom the others come back, each with two journal entries.
-        """
-        now = anyio.current_time()
-        if self._suspect is None:
-            self._suspect, self._suspect_since = held, now
-        if self._suspect is held:
-            return 0.0
-        return min(max(now - self._suspect_since, _MIN_SUSPECT_DELAY), _MAX_SUSPECT_DELAY)
-
-    def suspect_is_over(self, held: Held) -> None:
-        """Let another suspect run: this one's step has ended, one way or the other."""
-        if self._suspect is held:
-            self._suspect = None
-            self._bell.ring()
+        return not (self._single_step or self.is_stopping)
 
     def trouble(self, message: str, held: Held | None = None, row: Row | None = None) -> None:
         """Tell of what is wrong with the worker, its storage or a handler, rather than with a step."""
@@ -156,11 +120,13 @@ class Worker:
 
     def left_in_thread(self, row: Row) -> None:
         """Tell of a handler that was left behind in its thread, which can't be stopped."""
-        self._unstoppable.left_in_thread(row, leaving=self._is_stopping)
+        self._unstoppable.left_in_thread(row, leaving=self.is_stopping)
+
+    def _look_again(self) -> None:
+        self._claiming.bell.ring()
 
     def _tell_unknown(self, lease: Lease) -> None:
-        self._lost_claims.append(lease)
-        self._bell.ring()
+        self._claiming.found_unknown(lease)
 
     def _tell_stalled(self, beat: Beat, seconds: float) -> None:
         block = self._watchdog.block
@@ -170,8 +136,8 @@ class Worker:
         """Go on without a handler that ignores its cancellation."""
         if self._unstoppable.give_up(held):
             self._running -= 1
-        self.suspect_is_over(held)
-        self._bell.ring()
+        self.suspects.is_over(held)
+        self._look_again()
 
     def _exit(self) -> None:
         self._watchdog.exit_after(self._grace + _EXIT_LIMIT)
@@ -181,8 +147,8 @@ class Worker:
 
     def stop(self) -> None:
         """Claim nothing any more, and begin no further step."""
-        self._is_stopping = True
-        self._bell.ring()
+        self.is_stopping = True
+        self._look_again()
 
     def close(self) -> None:
         """Stop at once: cancel what runs, and whatever a claim that is on its way still brings."""
@@ -206,14 +172,14 @@ class Worker:
         self._grace, self._unstoppable.policy = grace, on_unstoppable
         async with self._renewing(), create_task_group() as tasks:
             self._steps = steps = ContainedTasks(tasks)
-            self._bell = bell
+            self._claiming.bell = bell
             ready()
             try:
-                while not self._is_stopping:
+                while not self.is_stopping:
                     may_be_more = await self._claim(steps)
-                    self._is_idle = not (may_be_more or self._failures)
-                    if not self._is_stopping:
-                        await self._wait(poll_interval, may_be_more=may_be_more)
+                    self._is_idle = not (may_be_more or self._claiming.failures)
+                    if not self.is_stopping:
+                        await self._claiming.pause(poll_interval, may_be_more=may_be_more)
                 with anyio.move_on_after(grace):
                     while self._running and not self._is_closed:
                         await bell.wait(math.inf)
@@ -226,7 +192,7 @@ class Worker:
 
     async def run_once(self, limit: int) -> int:
         """Claim up to *limit* executions, run one step of each, and return how many were claimed."""
-        claimed = await self._ask(limit)
+        claimed = await self._claiming.ask(limit)
         async with self._renewing(), create_task_group() as tasks:
             steps = ContainedTasks(tasks)
             for claim in claimed:
@@ -246,6 +212,8 @@ class Worker:
 
             siblings.start_soon(sheltered, live, scopes[0], self.leases.renew)
             siblings.start_soon(sheltered, live, scopes[1], self.leases.watch)
+            scopes.append(CancelScope())
+            siblings.start_soon(sheltered, live, scopes[2], self._feel_cancellation)
             try:
                 with self._watchdog.watching():
                     yield
@@ -253,68 +221,31 @@ class Worker:
                 for scope in scopes:
                     scope.cancel()
 
+    async def _feel_cancellation(self) -> None:
+        """Note that the worker was cancelled: to ask the loop before each step costs a tenth of the step."""
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.is_cancelled = True
+
     # -- claiming ------------------------------------------------------------------------------------------------------
 
     async def _claim(self, steps: ContainedTasks) -> bool:
         """Claim as many executions as there are free slots; return whether there may be more that are due."""
         self._is_idle = False  # from here on the free slots are spoken for
         free = max(self._concurrency - self._running, 0)
-        try:
-            if self._registry.has_news or self._lost_claims:
-                with anyio.fail_after(_CLAIM_LIMIT):
-                    for refused in await self._registry.publish(self._services.storage):
-                        self.trouble(str(refused))
-                    await self._hand_back_lost_claims()
-            claimed = await self._ask(free)
-        except (StorageError, TimeoutError) as error:
-            self._failures += 1
-            self.trouble(f"nothing can be claimed: {str(error) or 'the storage does not answer'}")
+        claimed = await self._claiming.claim(free)
+        if claimed is None:
             return False
-        self._failures = 0
         for claim in claimed:
             self._start(steps, claim)
         return len(claimed) == free
-
-    async def _ask(self, limit: int) -> list[Claim]:
-        """Claim, and learn in the same round trip which leases are ours no more."""
-        programs = dict(self._registry.programs)
-        self._asked_at = sent_at = anyio.current_time()
-        self._is_hinted |= self._bell.heard_from_elsewhere()
-        held: list[Lease] = []
-        if not limit or self._is_hinted or sent_at - self._asked_held_at >= _HELD_EVERY:
-            held, self._asked_held_at, self._is_hinted = self.leases.all(), sent_at, False
-        self.leases.claims_sent += 1
-        try:
-            with anyio.fail_after(_CLAIM_LIMIT, shield=True):  # cancelled, it would leave leases that nobody runs
-                claims = await self._services.storage.claim(
-                    self.id,
-                    list(programs),
-                    limit=limit,
-                    lease=self._timing.lease,
-                    held=held,
-                )
-        except TimeoutError:
-            raise StorageError(f"the storage didn't answer a claim within {_CLAIM_LIMIT:g} s") from None
-        finally:
-            self.leases.claims_answered += 1
-        self.leases.lose(claims.lost)
-        return [Claim(stored, programs[stored.row.workflow, stored.row.version], sent_at) for stored in claims.claimed]
-
-    async def _hand_back_lost_claims(self) -> None:
-        """Give back leases from a claim whose answer was lost: nobody runs them, so no attempt has begun."""
-        while self._lost_claims:
-            await hand_back(self._services, self.id, self._lost_claims[-1], self._workflow_of)
-            self._lost_claims.pop()
-
-    def _workflow_of(self, row: Row) -> Workflow[Any, Any]:
-        return self._registry.find(row.workflow, row.version).workflow
 
     # -- executions that are claimed as they are started (`_claims`) ---------------------------------------------------
 
     def place(self, program: Program) -> Place | None:
         """Keep a free slot for an execution that is being started; None where what is due already has to come first."""
-        is_full = self._running >= self._concurrency
-        if self._steps is None or is_full or not self._is_idle or self._is_stopping:
+        if self._steps is None or self.is_full or not self._is_idle or self.is_stopping:
             return None
         self._running += 1
         self.leases.claims_sent += 1
@@ -333,7 +264,12 @@ class Worker:
         """Keep the place no longer."""
         self.leases.claims_answered += 1
         self._running -= 1
-        self._bell.ring()
+        self._look_again()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every slot is taken."""
+        return self._running >= self._concurrency
 
     # -- running what was claimed --------------------------------------------------------------------------------------
 
@@ -353,39 +289,15 @@ class Worker:
         try:
             await run.run()
         finally:
-            is_awaited = self._running >= self._concurrency or self._suspect is held or self._is_stopping
+            is_awaited = self.is_full or self.is_stopping
             self.leases.drop(held)
-            if self._suspect is held:
-                self._suspect = None
+            self.suspects.is_over(held)
             if not self._unstoppable.has_ended(held):
                 self._running -= 1
             if is_awaited:
-                self._bell.ring()
+                self._look_again()
             if held.ending is Ending.LOST:
-                self._bell.ring(self._timing.lease)  # by then it has lapsed
-
-    async def _wait(self, poll_interval: float, *, may_be_more: bool) -> None:
-        """Wait until there is something to claim for: a wake-up, a slot if more is due, or the time to poll.
-
-        A worker whose slots are all taken lets local hints pass, and asks after hints from elsewhere (a lease of its
-        own may have been taken away) now and then.
-        """
-        if self._failures:
-            poll_interval = min(poll_interval, _BACKOFF * 2 ** min(self._failures, 10), _MAX_BACKOFF)
-        jittered = poll_interval * (0.75 + 0.25 * self._services.entropy.fraction())  # never later than was promised
-        end = anyio.current_time() + jittered
-        if not may_be_more and not self._failures:
-            await self._bell.wait(jittered)
-        while (self._failures or self._running >= self._concurrency) and not self._is_stopping:
-            left = end - anyio.current_time()
-            if left <= 0:
-                return
-            await self._bell.wait(left)
-            if self._failures:
-                continue  # hints don't shorten the back-off
-            if self._bell.heard_from_elsewhere():
-                self._is_hinted = True
-                end = min(end, self._asked_at + _HINTS_EVERY)
+                self._claiming.bell.ring(self._timing.lease)  # by then it has lapsed
 
 
 def _found(stored: Stored) -> Status:

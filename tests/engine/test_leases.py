@@ -252,6 +252,27 @@ async def test_a_cancelled_worker_hands_back_at_once_what_it_runs(store: Storage
         assert (await handle.get()).status is Status.QUEUED
 
 
+@pytest.mark.promise("P12", "I22")
+async def test_a_worker_that_is_cancelled_while_it_claims_begins_nothing_of_it(faulty: Faulty) -> None:
+    calls: list[str] = []
+
+    async def work(ctx: Ctx) -> None:
+        calls.append(ctx.execution_id)  # without a wait: nothing could stop it any more
+
+    flow = line(work)
+    async with Engine(faulty, workflows=[flow]) as engine:
+        handle = await engine.start(flow, 0)
+        fault = faulty.spoil("claim", how=How.HANGS_AFTER)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(engine.run_worker)
+            with anyio.fail_after(10):
+                await fault.reached()
+            tasks.cancel_scope.cancel()
+            fault.mend()
+    assert calls == []
+    assert await kinds(faulty, handle.id) == ["created 0", "claimed 1", "released 0"]
+
+
 @pytest.mark.promise("P1", "I1")
 @pytest.mark.parametrize("how", [How.HANGS_AFTER, How.FAILS_AFTER])
 async def test_an_outcome_whose_commit_is_in_flight_at_a_drain_is_recorded_once(faulty: Faulty, how: How) -> None:

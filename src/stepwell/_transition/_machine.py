@@ -106,13 +106,15 @@ def catch_route(workflow: Workflow[Any, Any], step: str, error: type[BaseExcepti
 
 def _can_happen(event: Event, status: Status) -> bool:
     """Tell whether it can happen there: what a worker reports, only to what it runs; a signal, also to an open wait."""
+    if status is Status.RUNNING:
+        return True
     match event:
         case Paused() | Resumed() | Cancelled():
             return True  # the table has the last word
         case Signalled():
-            return status in {Status.RUNNING, Status.SUSPENDED}
+            return status is Status.SUSPENDED
         case _:
-            return status is Status.RUNNING
+            return False
 
 
 def _attempt_ended(draft: Draft, event: Returned | Chose | Ended | Asked | Raised) -> None:
