@@ -51,7 +51,7 @@ SIMULATED: Final = (
     ),
     _mutant(
         "a lease is counted from the answer",
-        ("_worker:Worker._ask", "sent_at) for stored", "anyio.current_time()) for stored"),
+        ("_claiming:Claiming.ask", "sent_at) for stored", "anyio.current_time()) for stored"),
         ("_leases:Leases._renew_once", "renewal, sent_at,", "renewal, anyio.current_time(),"),
         plan=_SLOW,
     ),
@@ -112,7 +112,7 @@ SIMULATED: Final = (
     # What the simulation has found in the engine.
     _mutant(
         "a decision rides along though the lease ran out",
-        ("_runner:Run._settle", " and self.is_trusted(anyio.current_time())", ""),
+        ("_runner:Run._settle", " and self.is_trusted(self._services.clock())", ""),
         plan=_PAUSING,
     ),
     # What others have had.

@@ -39,7 +39,7 @@ _OWNERSHIP: Final = (
     _mutant(
         "a claim is counted from its answer",
         "engine/test_leases.py::test_trust_is_counted_from_when_a_claim_was_sent_not_from_its_answer[asyncio-memory]",
-        ("_worker:Worker._ask", "sent_at) for stored", "anyio.current_time()) for stored"),
+        ("_claiming:Claiming.ask", "sent_at) for stored", "anyio.current_time()) for stored"),
     ),
     _mutant(
         "a renewal that failed leaves the lease trusted",
@@ -79,7 +79,7 @@ _OWNERSHIP: Final = (
     _mutant(
         "a stopped worker calls what rides along with a step",
         "simulation/test_plans.py::test_a_worker_that_was_stopped_beyond_its_lease_calls_nothing_more[asyncio]",
-        ("_runner:Run._settle", " and self.is_trusted(anyio.current_time())", ""),
+        ("_runner:Run._settle", " and self.is_trusted(self._services.clock())", ""),
     ),
     _mutant(
         "a lease of an earlier claim that is heard of late displaces a newer one",
@@ -114,12 +114,17 @@ _OWNERSHIP: Final = (
         ),
     ),
     _mutant(
+        "a worker that is cancelled begins what it has just claimed",
+        "engine/test_leases.py::test_a_worker_that_is_cancelled_while_it_claims_begins_nothing_of_it[asyncio-memory]",
+        ("_worker:Worker._feel_cancellation", "self.is_cancelled = True", "pass"),
+    ),
+    _mutant(
         "a worker that drains renews nothing any more",
         "engine/test_renewals.py::test_a_worker_that_drains_renews_what_still_runs[asyncio-memory]",
         (
             "_worker:Worker.stop",
-            "self._is_stopping = True",
-            "self._is_stopping, self.leases._renew_every = True, math.inf",
+            "self.is_stopping = True",
+            "self.is_stopping, self.leases._renew_every = True, math.inf",
         ),
     ),
 )

@@ -37,6 +37,8 @@ CONSEQUENCES: Final = (
     "poison struck",
     "renew lost after",
     "renew lost before",
+    "stopped 1 to 2 s before its lease's end",
+    "stopped when its process went on",
     "worker lacks a version",
 )
 ENTRIES: Final = (

@@ -187,6 +187,21 @@ class Oracle:
         if not is_resolver:
             self._look_for_overlap(call, has_just_begun=True)
 
+    def stopped(self, call: Call) -> None:
+        """A handler is stopped before the lease ends by its worker's clock, whatever for, if the worker runs [3]."""
+        process, now = call.process, self._now()
+        end = process.lease_ends.get(call.execution)
+        if end is None or call.kind == "wait":  # a client's resolver needs no lease
+            return
+        if not self._runs_freely(call, now):
+            self._happened["stopped when its process went on"] += 1
+        elif now > end:
+            late = f"{now - end:.3f} s after its lease's end by its worker's clock"
+            self.problem(f"[3] {call.execution}: {call.step} is stopped on {process.name} {late}")
+        else:
+            whole = int(end - now)
+            self._happened[f"stopped {whole} to {whole + 1} s before its lease's end"] += 1
+
     def ended(self, call: Call) -> None:
         """A handler has ended, one way or the other."""
         running = self._running[call.execution]

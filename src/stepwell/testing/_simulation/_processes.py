@@ -28,6 +28,8 @@ class Process:
         self.paused_at = 0.0
         self.resumed_at = -1.0
         """when it last went on after a pause, by the loop's clock"""
+        self.lease_ends: dict[str, float] = {}
+        """when its lease on each execution ends by its own clock, as far as it has heard"""
         self.on_death: dict[object, Callable[[], None]] = {}
         """told when it dies, by whoever waits for an answer of its"""
         self._parked: list[Callable[[], None]] = []

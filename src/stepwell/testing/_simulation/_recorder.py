@@ -12,7 +12,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -45,12 +45,27 @@ class Call:
     """whether it goes on although it was cancelled"""
 
 
-class Recorder:
-    """Hears of every call, and lets hazards strike. *began* and *ended* are told at the very moment."""
+class Witness(Protocol):
+    """Who is told what handlers do, at the very moment."""
 
-    def __init__(self, began: Callable[[Call], None], ended: Callable[[Call], None], happened: Counter[str]) -> None:
-        self._began = began
-        self._ended = ended
+    def began(self, call: Call) -> None:
+        """Hear that a handler begins."""
+        ...
+
+    def stopped(self, call: Call) -> None:
+        """Hear that a handler is cancelled: its `finally` runs, if it doesn't go on regardless."""
+        ...
+
+    def ended(self, call: Call) -> None:
+        """Hear that a handler has ended, one way or the other."""
+        ...
+
+
+class Recorder:
+    """Hears of every call, and lets hazards strike."""
+
+    def __init__(self, witness: Witness, happened: Counter[str]) -> None:
+        self._witness = witness
         self._happened = happened
         self._copies: dict[Workflow[Any, Any], Workflow[Any, Any]] = {}
         self.hazards: dict[str, list[tuple[str, float]]] = {}
@@ -104,16 +119,17 @@ class Recorder:
             while process is None or process.is_over:
                 await anyio.sleep_forever()
             record = self._record(process, step, context)
-            self._began(record)
+            self._witness.began(record)
             try:
                 await self._meet_hazards(process)
                 value = function(context, *signal)
                 return await value if inspect.isawaitable(value) else value
             except anyio.get_cancelled_exc_class():
+                self._witness.stopped(record)
                 await self._go_on_regardless(process, record)
                 raise
             finally:
-                self._ended(record)
+                self._witness.ended(record)
 
         return call
 
@@ -126,11 +142,11 @@ class Recorder:
             if process is None or process.is_over:
                 return function(context, *signal)
             record = self._record(process, step, context)
-            self._began(record)
+            self._witness.began(record)
             try:
                 return function(context, *signal)
             finally:
-                self._ended(record)
+                self._witness.ended(record)
 
         return call
 

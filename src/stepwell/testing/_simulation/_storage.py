@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Self, TypeVar
 
+import anyio
 import anyio.lowlevel
 from msgspec.structs import replace
 
-from stepwell.storage import Change, Deposit, Status, Wake
+from stepwell.storage import Change, Deposit, Moment, Status, Wake
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,7 +68,13 @@ class SimulatedStorage:
         def changed(results: Sequence[bool | None]) -> list[str]:
             return [_id(part) for unit, is_done in zip(sent, results, strict=True) if is_done for part in unit]
 
-        return await self._ask("commit", lambda storage: storage.commit(sent), changed)
+        sent_at = anyio.current_time()
+        results = await self._ask("commit", lambda storage: storage.commit(sent), changed)
+        for unit, is_done in zip(units, results, strict=True):
+            for part in unit if is_done else ():
+                if isinstance(part, Change) and (seconds := _lease_of(part)) is not None:
+                    self._hold(part.row.id, sent_at + seconds)
+        return results
 
     async def claim(
         self,
@@ -80,21 +87,27 @@ class SimulatedStorage:
         held: Sequence[Lease] = (),
     ) -> Claims:
         """Claim what is due."""
-        seconds = lease * self._rate
-        return await self._ask(
+        seconds, sent_at = lease * self._rate, anyio.current_time()
+        claims = await self._ask(
             "claim",
             lambda storage: storage.claim(worker, capabilities, limit=limit, lease=seconds, held=held),
             lambda claims: [stored.row.id for stored in claims.claimed],
         )
+        for stored in claims.claimed:
+            self._hold(stored.row.id, sent_at + lease)
+        return claims
 
     async def renew(self, worker: str, leases: Sequence[Lease], /, *, lease: float) -> Renewal:
         """Renew leases."""
-        seconds = lease * self._rate
-        return await self._ask(
+        seconds, sent_at = lease * self._rate, anyio.current_time()
+        renewal = await self._ask(
             "renew",
             lambda storage: storage.renew(worker, leases, lease=seconds),
             lambda renewal: [one.id for one in leases if one not in renewal.lost],
         )
+        for one in set(leases).difference(renewal.lost, renewal.locked):
+            self._hold(one.id, sent_at + lease)
+        return renewal
 
     async def load(self, id: str, /) -> Stored | None:
         """Load an execution."""
@@ -127,11 +140,21 @@ class SimulatedStorage:
 
     def _by_its_clock(self, part: Change | Wake | Deposit) -> Change | Wake | Deposit:
         """A lease that begins with a start is counted like those of claims."""
-        if self._rate == 1 or not isinstance(part, Change) or part.row.status is not Status.RUNNING:
+        seconds = _lease_of(part) if isinstance(part, Change) else None
+        if self._rate == 1 or seconds is None or not isinstance(part, Change):
             return part
-        if part.due is None or part.due.after is None:
-            return part
-        return replace(part, due=replace(part.due, after=part.due.after * self._rate))
+        return replace(part, due=Moment(after=seconds * self._rate))
+
+    def _hold(self, id: str, end: float) -> None:
+        """Note until when the process may trust that the execution is its own."""
+        ends = self._process.lease_ends
+        ends[id] = max(end, ends.get(id, end))
+
+
+def _lease_of(change: Change) -> float | None:
+    """Return for how many seconds the change leases its execution, if it does."""
+    is_lease = change.row.status is Status.RUNNING and change.due is not None
+    return change.due.after if is_lease and change.due is not None else None
 
 
 def _nothing(_: object) -> Sequence[str]:

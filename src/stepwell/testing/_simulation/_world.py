@@ -110,7 +110,7 @@ class _World:
         self.happened: Counter[str] = Counter()
         self.oracle = Oracle(anyio.current_time, _clock, self.happened, self._scenario.checks)
         self.trace: list[tuple[Any, ...]] = []
-        self._recorder = Recorder(self._began, self._ended, self.happened)
+        self._recorder = Recorder(self, self.happened)
         self._workflows = [self._recorder.recorded(workflow) for workflow in self._scenario.workflows]
         self._nodes: list[Node] = []
         self._ledger = Ledger()
@@ -273,11 +273,18 @@ class _World:
         await self._scenario.workload(self._client)
         self._ledger.is_settled = True
 
-    def _began(self, call: Call) -> None:
+    def began(self, call: Call) -> None:
+        """Hear that a handler begins."""
         self.trace.append((call.began_at, call.process.name, "begins", call.execution, call.step, call.attempt))
         self.oracle.began(call)
 
-    def _ended(self, call: Call) -> None:
+    def stopped(self, call: Call) -> None:
+        """Hear that a handler is cancelled."""
+        if not call.process.is_over:
+            self.oracle.stopped(call)
+
+    def ended(self, call: Call) -> None:
+        """Hear that a handler has ended."""
         if not call.process.is_over:
             self.trace.append((anyio.current_time(), call.process.name, "ends", call.execution, call.step))
             self.oracle.ended(call)
