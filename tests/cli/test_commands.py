@@ -264,23 +264,25 @@ class TestBadArguments:
         assert main(arguments) == 2
         assert "usage: stepwell" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("command", [["list"], ["show", "x"], ["signal", "x", "y"], ["verify"]])
+    @pytest.mark.parametrize(
+        ("command", "code"), [(["list"], 1), (["show", "x"], 1), (["signal", "x", "y"], 1), (["verify"], 2)]
+    )
     def test_no_database_is_made_where_there_is_none(
-        self, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, command: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert main([*command, "--db", str(tmp_path / "none.db")]) == 1
+        assert main([*command, "--db", str(tmp_path / "none.db")]) == code
         assert "there is no database" in capsys.readouterr().err
         assert not list(tmp_path.iterdir())
 
-    @pytest.mark.parametrize("command", [["list"], ["demo"]])
+    @pytest.mark.parametrize(("command", "code"), [(["list"], 1), (["demo"], 1), (["verify"], 2)])
     def test_a_database_of_something_else_is_left_alone(
-        self, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, command: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         path = tmp_path / "theirs.db"
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("CREATE TABLE theirs (x)")
         before = path.read_bytes()
-        assert main([*command, "--db", str(path)]) == 1
+        assert main([*command, "--db", str(path)]) == code
         assert "database of" in capsys.readouterr().err
         assert path.read_bytes() == before
 

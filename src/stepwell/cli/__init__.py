@@ -1,6 +1,7 @@
 """The command `stepwell`: a demo, and a look at what an SQLite database of Stepwell holds.
 
 Exit codes: 0, 1 for what went wrong, 2 for a command that can't be understood, 130 and 143 after Ctrl-C and SIGTERM.
+`verify` keeps 1 for a broken promise: there, 2 is also a database that can't be looked at.
 What goes wrong is one line on the standard error.
 """
 

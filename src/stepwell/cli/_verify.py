@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from stepwell import Breach, InvalidArgument, verify
+from stepwell import Breach, InvalidArgument, StepwellError, verify
 from stepwell.cli._app import imported
 from stepwell.cli._database import Database, existing
 from stepwell.cli._errors import USAGE, CommandError
@@ -24,6 +24,7 @@ Ran: TypeAlias = Callable[[Callable[[], Awaitable[int]]], int]
 _PAGE: Final = 1_000
 """executions that are looked at between two words of progress"""
 _SHOWN: Final = 20
+_NOT_CHECKED: Final = 2
 _ALL: Final = 2**63
 
 
@@ -59,14 +60,19 @@ def _verify(given: Namespace) -> Awaitable[int]:
 async def verify_database(
     database: Database, *, app: str | None, after: str | None, limit: int | None, shown: int, as_json: bool
 ) -> int:
-    """Look through a database for broken promises; return 0 if there are none, else 1."""
+    """Look through a database for broken promises; return 0 if there are none, else 1.
+
+    Raises CommandError with exit code 2 where it can't be looked at: a script must not take that for a broken promise.
+    """
     workflows = () if app is None else imported(app, option="--app")
-    async with existing(database) as storage:
-        walk = _Walk(storage, shown)
-        try:
+    try:
+        async with existing(database) as storage:
+            walk = _Walk(storage, shown)
             await walk.through(workflows, after, _ALL if limit is None else limit)
-        except InvalidArgument as error:
-            raise CommandError(f"--{error}", exit_code=USAGE) from error  # it is about `after`
+    except InvalidArgument as error:
+        raise CommandError(f"--{error}", exit_code=USAGE) from error  # it is about `after`
+    except (CommandError, StepwellError, OSError) as error:
+        raise CommandError(str(error), exit_code=_NOT_CHECKED) from error
     walk.tell(as_json=as_json)
     return 1 if walk.found else 0
 
