@@ -46,7 +46,7 @@ class Asking:
     async def pause(self) -> None:
         """Wait a moment for the storage to come back. Raises LeaseGone where the lease ran out meanwhile."""
         await anyio.sleep(0.1 + 0.4 * self._services.entropy.fraction())
-        if not self._held.is_trusted(self._services.clock()):
+        if not self._held.is_trusted(self._services.loop.clock()):
             self._held.end(Ending.LOST)
             raise LeaseGone
 
@@ -55,7 +55,7 @@ class Asking:
 
         Asks once, for up to *limit* seconds.
         """
-        if self._services.clock() >= self._held.trusted_until:
+        if self._services.loop.clock() >= self._held.trusted_until:
             return False
         with anyio.move_on_after(limit, shield=True):
             try:

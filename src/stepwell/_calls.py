@@ -32,10 +32,10 @@ from stepwell._raised import holds, is_caught
 from stepwell._transition import Asked, Chose, Ended, HandedBack, Raised, Returned, Signalled, State
 
 if TYPE_CHECKING:
-    from stepwell._clock import Clock
     from stepwell._context import Context
     from stepwell._leases import Held
     from stepwell._limits import Limits
+    from stepwell._loop import Loop
     from stepwell._model import Row, Signal, Stored
     from stepwell._program import Program
     from stepwell._threads import Threads
@@ -70,11 +70,12 @@ class CallHost(Protocol):
 class Calls:
     """Calls the functions of one workflow's steps under one lease."""
 
-    def __init__(self, program: Program, limits: Limits, clock: Clock, held: Held, host: CallHost) -> None:
+    def __init__(self, program: Program, limits: Limits, loop: Loop, held: Held, host: CallHost) -> None:
         self._program = program
         self._workflow = program.workflow
         self._limits = limits
-        self._clock = clock
+        self._clock = loop.clock
+        self._scope = loop.scope
         self._held = held
         self._host = host
         self._threads = host.threads
@@ -110,7 +111,7 @@ class Calls:
         step = self._workflow.steps[ahead.row.step or ""]
         value: Any = None
         try:
-            with CancelScope():  # noqa: ASYNC100 -- nothing is to be cancelled: leaving it shows what was left open
+            with self._scope():
                 try:
                     value = self._call_in_line(step, (self._context(ahead),), ahead.row)
                 except PayloadError as error:
@@ -164,7 +165,7 @@ class Calls:
         self.has_begun = True
         held.row, held.deadline = row, math.inf if timeout is None else now + timeout
         try:
-            with CancelScope(deadline=held.deadline) as limit:
+            with self._scope(deadline=held.deadline) as limit:
                 try:
                     if step.is_async:
                         value = await call_in_own_context(step.function, arguments, held.turn, held)

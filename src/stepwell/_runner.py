@@ -90,7 +90,7 @@ class Run:
         self._row = stored.row
         self._state: State = None  # type: ignore[assignment] # folded first thing, where a fault in it is caught
         self._asking = Asking(services, host, held)
-        self._calls = Calls(program, services.limits, services.clock, held, host)
+        self._calls = Calls(program, services.limits, services.loop, held, host)
         self._in_hand: _InHand | None = None
         self._move: Move | None = None
         self._transaction: StepTransaction | None = None
@@ -252,7 +252,7 @@ class Run:
         in_hand = self._in_hand = self._take_in_hand(event)
         terms = in_hand.terms
         move = transition(self._workflow, self._state, event, terms)
-        while move.rides and len(in_hand.events) <= _MAX_RIDERS and self.is_trusted(self._services.clock()):
+        while move.rides and len(in_hand.events) <= _MAX_RIDERS and self.is_trusted(self._services.loop.clock()):
             ahead = move.ahead(self._state)
             event = self._calls.ride_along(ahead)
             in_hand.events.append(event)
@@ -345,7 +345,7 @@ class Run:
 
     async def _send_in(self, transaction: StepTransaction, unit: Unit) -> bool:
         """Commit with the rows of the step's own transaction."""
-        while self.is_trusted(self._services.clock()):
+        while self.is_trusted(self._services.loop.clock()):
             is_committed = await transaction.commit(unit)
             if is_committed is not None:
                 if is_committed:

@@ -10,11 +10,11 @@ from stepwell._transition import Terms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stepwell._clock import Clock
     from stepwell._commits import Commits
     from stepwell._entropy import Entropy
     from stepwell._leases import Held
     from stepwell._limits import Limits
+    from stepwell._loop import Loop
     from stepwell._model import Row
     from stepwell._suspects import Suspects
     from stepwell._threads import Threads
@@ -31,7 +31,7 @@ class Services:
     commits: Commits
     starts: Commits
     """a lane of its own for starts under ids of the callers': one may have to wait for another transaction"""
-    clock: Clock
+    loop: Loop
     entropy: Entropy
     limits: Limits
     max_crashes: int

@@ -17,12 +17,12 @@ import anyio.lowlevel
 from anyio import CancelScope
 
 from stepwell._client import Client
-from stepwell._clock import loop_clock
 from stepwell._commits import Commits
 from stepwell._crashes import guarded_task_group
 from stepwell._errors import EngineClosed
 from stepwell._interrupts import mark_shelters, sheltered
 from stepwell._leases import Ending
+from stepwell._loop import Loop
 from stepwell._model import Change, Status
 from stepwell._notices import notices
 from stepwell._outbox import Outbox
@@ -78,7 +78,7 @@ class Session:
             storage,
             self._commits,
             self._starts,
-            loop_clock(),
+            Loop.running(),
             entropy,
             settings.limits,
             settings.max_crashes,

@@ -112,7 +112,7 @@ SIMULATED: Final = (
     # What the simulation has found in the engine.
     _mutant(
         "a decision rides along though the lease ran out",
-        ("_runner:Run._settle", " and self.is_trusted(self._services.clock())", ""),
+        ("_runner:Run._settle", " and self.is_trusted(self._services.loop.clock())", ""),
         plan=_PAUSING,
     ),
     # What others have had.

@@ -36,11 +36,13 @@ _type_of = cast("Callable[[object], type[object]]", type)  # to type checkers, t
 class FlatRecord:
     """How a value of one class is looked at."""
 
-    __slots__ = ("_kind", "_kinds", "_values")
+    __slots__ = ("_kind", "_kinds", "_numbers", "_values")
 
     def __init__(self, kind: type, names: tuple[str, ...], kinds: tuple[frozenset[type], ...]) -> None:
         self._kind = kind
         self._kinds = kinds
+        self._numbers = [place for place, known in enumerate(kinds) if known & {int, float}]
+        """fields of which not every value comes back"""
         self._values: Callable[[Any], Any] = operator.attrgetter(*names)
 
     def holds(self, value: object) -> bool:
@@ -51,10 +53,11 @@ class FlatRecord:
             items = self._values(value)
         except AttributeError:
             return False
-        for item, kinds in zip(items, self._kinds, strict=True):
+        if not all(map(operator.contains, self._kinds, map(type, items))):
+            return False
+        for place in self._numbers:
+            item = items[place]
             kind = _type_of(item)
-            if kind not in kinds:
-                return False
             if kind is int and not -_WORD < item < _WORD:
                 return False
             if kind is float and not math.isfinite(item):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 from msgspec import Struct
 
+from stepwell._definition import Workflow
 from stepwell._errors import IllegalTransition
 from stepwell._history import History, StepHistory, folded
 from stepwell._model import (
@@ -26,7 +27,7 @@ from stepwell._model import (
 )
 
 if TYPE_CHECKING:
-    from stepwell._definition import Step, Workflow
+    from stepwell._definition import Step
 
 __all__ = ["Draft", "Move", "State", "Terms"]
 
@@ -103,54 +104,48 @@ class Move(Struct, frozen=True, gc=False):
         return State(row, after.history, after.signals)
 
 
-class Draft:
+class Draft(Struct):
     """One decision being worked out. Mutable, and gone when it is sealed."""
 
-    __slots__ = (
-        "along",
-        "attempt",
-        "discards",
-        "due",
-        "entries",
-        "error",
-        "guards_signals",
-        "output",
-        "pausing",
-        "rides",
-        "state",
-        "status",
-        "step",
-        "terms",
-        "timer",
-        "token",
-        "uses",
-        "visit",
-        "worker",
-        "workflow",
-    )
+    workflow: Workflow[Any, Any]
+    state: State
+    terms: Terms
+    status: Status
+    step: str | None
+    visit: int
+    attempt: int
+    worker: str | None
+    token: int
+    pausing: bool
+    output: str | None
+    error: str | None
+    entries: list[Entry] = []
+    along: list[Change | Wake] = []
+    due: Moment | None = None
+    timer: Moment | None = None
+    guards_signals: bool = False
+    uses: tuple[str, ...] = ()
+    discards: tuple[str, ...] = ()
+    rides: bool = False
 
-    def __init__(self, workflow: Workflow[Any, Any], state: State, terms: Terms) -> None:
-        self.workflow = workflow
-        self.state = state
-        self.terms = terms
+    @classmethod
+    def of(cls, workflow: Workflow[Any, Any], state: State, terms: Terms) -> Self:
+        """Begin where the execution stands."""
         row = state.row
-        self.status = row.status
-        self.step: str | None = row.step
-        self.visit = row.visit
-        self.attempt = row.attempt
-        self.worker = row.worker
-        self.token = row.token
-        self.pausing = row.pausing
-        self.output: str | None = row.output
-        self.error: str | None = row.error
-        self.entries: list[Entry] = []
-        self.along: list[Change | Wake] = []
-        self.due: Moment | None = None
-        self.timer: Moment | None = None
-        self.guards_signals = False
-        self.uses: tuple[str, ...] = ()
-        self.discards: tuple[str, ...] = ()
-        self.rides = False
+        return cls(
+            workflow,
+            state,
+            terms,
+            row.status,
+            row.step,
+            row.visit,
+            row.attempt,
+            row.worker,
+            row.token,
+            row.pausing,
+            row.output,
+            row.error,
+        )
 
     @property
     def definition(self) -> Step[Any, Any]:

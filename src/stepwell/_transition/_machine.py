@@ -56,7 +56,7 @@ one at once. After the first loss that is 0.88 s at most, since its work is prom
 
 def transition(workflow: Workflow[Any, Any], state: State, event: Event, terms: Terms) -> Move:
     """Return all that *event* implies for an execution in *state*. Raises IllegalTransition where it can't happen."""
-    draft = Draft(workflow, state, terms)
+    draft = Draft.of(workflow, state, terms)
     if not _can_happen(event, draft.status):
         raise IllegalTransition(state.row.id, draft.status, f"what follows {type(event).__name__}")
     match event:
