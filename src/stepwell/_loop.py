@@ -1,7 +1,7 @@
 """The loop that runs, as AnyIO drives it, at the price of a call. Imports neither Trio nor asyncio.
 
-AnyIO finds out at each call anew which loop runs, and makes a cancel scope twice: `CancelScope.__new__` returns one that
-is complete, and Python initialises it once more. A step asks often enough to feel that.
+AnyIO finds out at each call anew which loop runs, and makes a cancel scope twice: `CancelScope.__new__` returns a whole
+one, and Python initialises it once more. A step asks often enough to feel that.
 """
 
 from __future__ import annotations
