@@ -27,7 +27,7 @@ from stepwell._failure import describe, failure_of
 from stepwell._interrupts import exposed
 from stepwell._leases import Ending
 from stepwell._own_context import call_in_own_context
-from stepwell._program import Past
+from stepwell._program import StoredPast
 from stepwell._raised import holds, is_caught
 from stepwell._transition import Asked, Chose, Ended, HandedBack, Raised, Returned, Signalled, State
 
@@ -136,7 +136,7 @@ class Calls:
         return StepContext(
             self._program.input.decode(row.input, what=self._input),
             row,
-            Past(self._program, state.history),
+            StoredPast(self._program, state.history),
             log=partial(_log, row),
             connection=connection,
         )

@@ -36,8 +36,8 @@ _HELD_EVERY: Final = 0.05
 """seconds between two claims that ask which leases are lost, unless there was a hint from elsewhere"""
 
 
-class Slots(Protocol):
-    """The worker that claims."""
+class ClaimHost(Protocol):
+    """The worker that claims: its id, whether it has room, and who is told what is wrong."""
 
     id: str
 
@@ -59,13 +59,15 @@ class Slots(Protocol):
 class Claiming:
     """Claims for one worker, one claim after the other."""
 
-    def __init__(self, slots: Slots, services: Services, registry: Registry, leases: Leases, *, lease: float) -> None:
+    def __init__(
+        self, host: ClaimHost, services: Services, registry: Registry, leases: Leases, *, lease: float
+    ) -> None:
         """Claim under *leases* of so many seconds."""
         self.bell = Bell()
         """which says when to claim again"""
         self.failures = 0
         """claims in a row that failed"""
-        self._slots = slots
+        self._host = host
         self._services = services
         self._registry = registry
         self._leases = leases
@@ -88,17 +90,17 @@ class Claiming:
             if self._registry.has_news or self._lost:
                 with anyio.fail_after(_CLAIM_LIMIT):
                     for refused in await self._registry.publish(self._services.storage):
-                        self._slots.trouble(str(refused))
+                        self._host.trouble(str(refused))
                     await self._hand_back_lost()
-            claimed = await self.ask(free)
+            claimed = await self.request(free)
         except (StorageError, TimeoutError) as error:
             self.failures += 1
-            self._slots.trouble(f"nothing can be claimed: {str(error) or 'the storage does not answer'}")
+            self._host.trouble(f"nothing can be claimed: {str(error) or 'the storage does not answer'}")
             return None
         self.failures = 0
         return claimed
 
-    async def ask(self, limit: int) -> list[Claim]:
+    async def request(self, limit: int) -> list[Claim]:
         """Claim, and learn in the same round trip which leases are ours no more. Raises StorageError."""
         programs = dict(self._registry.programs)
         self._asked_at = sent_at = anyio.current_time()
@@ -110,7 +112,7 @@ class Claiming:
         try:
             with anyio.fail_after(_CLAIM_LIMIT, shield=True):  # cancelled, it would leave leases that nobody runs
                 claims = await self._services.storage.claim(
-                    self._slots.id,
+                    self._host.id,
                     list(programs),
                     limit=limit,
                     lease=self._lease,
@@ -126,7 +128,7 @@ class Claiming:
     async def _hand_back_lost(self) -> None:
         """Give back leases from a claim whose answer was lost: nobody runs them, so no attempt has begun."""
         while self._lost:
-            await hand_back(self._services, self._slots.id, self._lost[-1], self._workflow_of)
+            await hand_back(self._services, self._host.id, self._lost[-1], self._workflow_of)
             self._lost.pop()
 
     def _workflow_of(self, row: Row) -> Workflow[Any, Any]:
@@ -144,7 +146,7 @@ class Claiming:
         end = anyio.current_time() + jittered
         if not may_be_more and not self.failures:
             await self.bell.wait(jittered)
-        while (self.failures or self._slots.is_full) and not self._slots.is_stopping:
+        while (self.failures or self._host.is_full) and not self._host.is_stopping:
             left = end - anyio.current_time()
             if left <= 0:
                 return

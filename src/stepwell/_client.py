@@ -33,7 +33,7 @@ from stepwell._execution import JournalEntry, read_error
 from stepwell._failure import Failure, describe, escaped, failure_of, redacted, shorten, type_name
 from stepwell._model import NOW, Deposit, Kind, Signal, Status
 from stepwell._model import Query as RowQuery
-from stepwell._program import Past
+from stepwell._program import StoredPast
 from stepwell._raised import is_a
 from stepwell._transition import (
     Accepted,
@@ -179,7 +179,7 @@ class Client:
         workflow, row = program.workflow, state.row
         step: Any = workflow.steps[signal.step]
         given = program.input.decode(row.input, what=f"the input of execution {row.id!r}")
-        context = StepContext(given, row, Past(program, state.history))
+        context = StepContext(given, row, StoredPast(program, state.history))
         payload = program.inputs[step.name].decode(signal.payload)
         timeout = program.timeouts[step.name]
         with anyio.move_on_after(timeout) as limit:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     _Log = logging.LoggerAdapter[Any] | logging.Logger
 
-__all__ = ["Context", "Named", "Outcome", "Past", "Produces", "StepContext"]
+__all__ = ["Attempt", "Context", "Named", "Outcome", "Past", "Produces", "StepContext"]
 
 _MISSING: Final = object()
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -47,7 +47,7 @@ class Produces(Named, Protocol[OutT_co]):
         ...
 
 
-class At(Protocol):
+class Attempt(Protocol):
     """Which attempt of which step asks: an execution's row."""
 
     @property
@@ -63,7 +63,7 @@ class At(Protocol):
     @property
     def visit(self) -> int: ...
     @property
-    def metadata(self) -> Mapping[str, Any]: ...
+    def metadata(self) -> Mapping[str, Any] | None: ...
     @property
     def tags(self) -> Sequence[str]: ...
 
@@ -129,12 +129,13 @@ class Context(Generic[InputT_co]):
         *data* is the merged view, or a callable that makes it when it is first asked for; without it, it is merged
         from *outputs*. *log* may be a callable, too; without it, what is logged goes nowhere.
         """
-        at = _At(execution_id, workflow, version, step, attempt, visit, metadata or _NOTHING, tags)
-        self._fill(input, at, _Given(_by_name(outputs), _by_name(failures), data), log, connection)
-        if idempotency_key is not None:
-            self._idempotency_key = idempotency_key
+        at = _GivenAttempt(execution_id, workflow, version, step, attempt, visit, metadata, tags)
+        self._fill(input, at, _GivenPast(_by_name(outputs), _by_name(failures), data), log, connection)
+        self._idempotency_key = idempotency_key
 
-    def _fill(self, input: Any, at: At, past: Past, log: _Log | Callable[[], _Log] | None, connection: Any) -> None:
+    def _fill(
+        self, input: Any, at: Attempt, past: Past, log: _Log | Callable[[], _Log] | None, connection: Any
+    ) -> None:
         self._input = input
         self._at = at
         self._past = past
@@ -206,7 +207,8 @@ class Context(Generic[InputT_co]):
     @property
     def metadata(self) -> Mapping[str, Any]:
         """What the caller of `start` attached to the execution."""
-        return _read_only(self._at.metadata)
+        metadata = self._at.metadata
+        return _NOTHING if metadata is None else _read_only(metadata)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -292,14 +294,14 @@ class StepContext(Context[Any]):
     __slots__ = ()
 
     def __init__(
-        self, input: Any, at: At, past: Past, *, log: Callable[[], _Log] | None = None, connection: Any = None
+        self, input: Any, at: Attempt, past: Past, *, log: Callable[[], _Log] | None = None, connection: Any = None
     ) -> None:
         """Keep what is given."""
         self._fill(input, at, past, log, connection)
 
 
 @dataclass(frozen=True, slots=True)
-class _At:
+class _GivenAttempt:
     """Where a context that was made by hand stands."""
 
     id: str
@@ -308,12 +310,12 @@ class _At:
     step: str
     attempt: int
     visit: int
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any] | None
     tags: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _GivenPast:
     """The past of a context that was made by hand."""
 
     by_step: Mapping[str, Any]
@@ -334,7 +336,7 @@ class _Given:
 
 
 def _by_name(values: Mapping[Any, Any]) -> Mapping[str, Any]:
-    """Return the same mapping if names are its keys (as the engine's are), else a copy keyed by the steps' names."""
+    """Return the same mapping if names are its keys, else a copy keyed by the steps' names."""
     if not isinstance(values, dict) or all(type(key) is str for key in values):  # a lazy mapping is never walked
         return values
     return {key if isinstance(key, str) else key.name: value for key, value in values.items()}

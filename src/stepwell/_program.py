@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stepwell._history import History
     from stepwell._limits import Limits
 
-__all__ = ["Past", "Program"]
+__all__ = ["Program", "StoredPast"]
 
 
 class Program:
@@ -56,7 +56,7 @@ def _timeout(step: Step[Any, Any], default: float | None) -> float | None:
     return step.timeout
 
 
-class Past:
+class StoredPast:
     """What an execution has come to, as its contexts show it."""
 
     __slots__ = ("_history", "_program")

@@ -54,9 +54,6 @@ class Host(Protocol):
     threads: Threads
     suspects: Suspects
 
-    is_cancelled: bool
-    """whether the worker, or what it runs in, was cancelled"""
-
     def goes_on(self) -> bool:
         """Tell whether the next step may begin under this lease."""
         ...

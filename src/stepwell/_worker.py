@@ -1,6 +1,6 @@
 """A worker: claims what is due as slots free up, runs each claim in a task of its own, and drains when told to go.
 
-Starts tasks: one per claimed execution, one that renews all leases, one that watches them. All live in the task group
+Starts tasks: one per claimed execution, one that renews all leases, one that watches them. All live in the task groups
 of `Worker.run`, so none outlives it.
 
 Leaving: stop claiming, let running steps end for up to `grace` seconds, then cancel them and hand their leases back.
@@ -67,8 +67,6 @@ class Worker:
         single_step: bool = False,
     ) -> None:
         self.id = id
-        self.is_cancelled = False
-        """whether the worker, or what it runs in, was cancelled"""
         self.is_stopping = False
         """whether nothing is claimed any more, and no further step begun"""
         self.threads = Threads(concurrency)
@@ -192,7 +190,7 @@ class Worker:
 
     async def run_once(self, limit: int) -> int:
         """Claim up to *limit* executions, run one step of each, and return how many were claimed."""
-        claimed = await self._claiming.ask(limit)
+        claimed = await self._claiming.request(limit)
         async with self._renewing(), create_task_group() as tasks:
             steps = ContainedTasks(tasks)
             for claim in claimed:
@@ -212,21 +210,12 @@ class Worker:
 
             siblings.start_soon(sheltered, live, scopes[0], self.leases.renew)
             siblings.start_soon(sheltered, live, scopes[1], self.leases.watch)
-            scopes.append(CancelScope())
-            siblings.start_soon(sheltered, live, scopes[2], self._feel_cancellation)
             try:
                 with self._watchdog.watching():
                     yield
             finally:
                 for scope in scopes:
                     scope.cancel()
-
-    async def _feel_cancellation(self) -> None:
-        """Note that the worker was cancelled: to ask the loop before each step costs a tenth of the step."""
-        try:
-            await anyio.sleep_forever()
-        finally:
-            self.is_cancelled = True
 
     # -- claiming ------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import pytest
 from stepwell import Engine, Event, ExecutionFailed, Status
 from stepwell.storage import Storage
 from tests.engine.faulty import Faulty, How
-from tests.engine.flows import HOUR_POLL, Ctx, kinds, line
+from tests.engine.flows import HOUR_POLL, Ctx, gated, kinds, line
 from tests.support.virtual_time import VirtualTime
 from tests.support.waiting import Gate, Recorder
 
@@ -253,7 +253,8 @@ async def test_a_cancelled_worker_hands_back_at_once_what_it_runs(store: Storage
 
 
 @pytest.mark.promise("P12", "I22")
-async def test_a_worker_that_is_cancelled_while_it_claims_begins_nothing_of_it(faulty: Faulty) -> None:
+@pytest.mark.parametrize("by", ["run_worker", "run_due"])
+async def test_a_worker_that_is_cancelled_while_it_claims_begins_nothing_of_it(faulty: Faulty, by: str) -> None:
     calls: list[str] = []
 
     async def work(ctx: Ctx) -> None:
@@ -264,13 +265,45 @@ async def test_a_worker_that_is_cancelled_while_it_claims_begins_nothing_of_it(f
         handle = await engine.start(flow, 0)
         fault = faulty.spoil("claim", how=How.HANGS_AFTER)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(engine.run_worker)
+            tasks.start_soon(engine.run_worker if by == "run_worker" else engine.run_due)
             with anyio.fail_after(10):
                 await fault.reached()
             tasks.cancel_scope.cancel()
             fault.mend()
     assert calls == []
     assert await kinds(faulty, handle.id) == ["created 0", "claimed 1", "released 0"]
+
+
+@pytest.mark.promise("P12", "I22")
+async def test_a_worker_that_begins_in_a_scope_that_is_cancelled_runs_nothing(store: Storage) -> None:
+    calls: list[str] = []
+
+    async def work(ctx: Ctx) -> None:
+        calls.append(ctx.execution_id)
+
+    flow = line(work)
+    async with Engine(store, workflows=[flow]) as engine:
+        handle = await engine.start(flow, 0)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await engine.run_worker()
+        assert calls == []
+        assert (await handle.get()).status is Status.QUEUED
+
+
+@pytest.mark.promise("P12", "I22")
+async def test_an_engine_that_closes_while_its_worker_claims_goes_on_with_nothing_of_it(faulty: Faulty) -> None:
+    flow = gated(timeout=50)
+    async with anyio.create_task_group() as tasks:
+        async with Engine(faulty, workflows=[flow]) as engine:
+            handle = await engine.start(flow, 0)
+            await engine.run_until_idle()
+            await anyio.sleep(60)  # the gate's time is over
+            fault = faulty.spoil("claim", how=How.HANGS_AFTER, seconds=1)
+            tasks.start_soon(engine.run_worker)
+            with anyio.fail_after(10):
+                await fault.reached()
+        assert (await kinds(faulty, handle.id))[-2:] == ["claimed 1", "released 1"]
 
 
 @pytest.mark.promise("P1", "I1")

@@ -51,7 +51,7 @@ SIMULATED: Final = (
     ),
     _mutant(
         "a lease is counted from the answer",
-        ("_claiming:Claiming.ask", "sent_at) for stored", "anyio.current_time()) for stored"),
+        ("_claiming:Claiming.request", "sent_at) for stored", "anyio.current_time()) for stored"),
         ("_leases:Leases._renew_once", "renewal, sent_at,", "renewal, anyio.current_time(),"),
         plan=_SLOW,
     ),
@@ -59,6 +59,10 @@ SIMULATED: Final = (
         "nothing stops a handler whose lease ran out",
         ("_leases:Leases._look", "if held.trusted_until <= now:", "if False:"),
         ("_leases:Leases._look", "is_over = held", "is_over = True or held"),
+    ),
+    _mutant(
+        "a lease is trusted to its very end",
+        ("_leases:Leases.__init__", "timing.lease - timing.margin", "timing.lease"),
     ),
     _mutant(
         "no check before a handler starts",

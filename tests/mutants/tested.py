@@ -39,7 +39,7 @@ _OWNERSHIP: Final = (
     _mutant(
         "a claim is counted from its answer",
         "engine/test_leases.py::test_trust_is_counted_from_when_a_claim_was_sent_not_from_its_answer[asyncio-memory]",
-        ("_claiming:Claiming.ask", "sent_at) for stored", "anyio.current_time()) for stored"),
+        ("_claiming:Claiming.request", "sent_at) for stored", "anyio.current_time()) for stored"),
     ),
     _mutant(
         "a renewal that failed leaves the lease trusted",
@@ -115,8 +115,12 @@ _OWNERSHIP: Final = (
     ),
     _mutant(
         "a worker that is cancelled begins what it has just claimed",
-        "engine/test_leases.py::test_a_worker_that_is_cancelled_while_it_claims_begins_nothing_of_it[asyncio-memory]",
-        ("_worker:Worker._feel_cancellation", "self.is_cancelled = True", "pass"),
+        "engine/test_leases.py::test_a_worker_that_is_cancelled_while_it_claims_begins_nothing_of_it[asyncio-memory-run_due]",
+        (
+            "_runner:Run._go_on",
+            "await anyio.lowlevel.checkpoint_if_cancelled()\n    while",
+            "while",
+        ),
     ),
     _mutant(
         "a worker that drains renews nothing any more",

@@ -37,7 +37,7 @@ CONSEQUENCES: Final = (
     "poison struck",
     "renew lost after",
     "renew lost before",
-    "stopped 1 to 2 s before its lease's end",
+    "stopped 0 to 1 s before its lease's end",
     "stopped when its process went on",
     "worker lacks a version",
 )

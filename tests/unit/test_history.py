@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
-from stepwell._history import History
+from stepwell._history import History, _Fold
 from stepwell._model import Entry, Kind, Status
 from stepwell._transition import Asked, Chose, Drained, Ended, Raised, Resumed, Returned, State
 from tests.support.driver import FAILURE, Driver
@@ -140,3 +141,10 @@ def test_the_state_after_a_change_has_its_signals_no_more() -> None:
     state = driver.state("x")
     assert state.step is None, "nothing became of the step so far"
     assert State.of(driver.load("x")) == state
+
+
+def test_a_history_and_its_copy_in_the_making_have_the_same_fields_in_the_same_order() -> None:
+    """One is made of the other by place."""
+    renamed = {"at": "step"}
+    fold, history = (msgspec.structs.fields(one) for one in (_Fold, History))
+    assert [(renamed.get(one.name, one.name), one.type) for one in fold] == [(one.name, one.type) for one in history]

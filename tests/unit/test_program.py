@@ -13,7 +13,7 @@ from stepwell._failure import Failure
 from stepwell._history import History, StepHistory
 from stepwell._limits import Limits
 from stepwell._model import Status
-from stepwell._program import Past, Program
+from stepwell._program import Program, StoredPast
 from tests.engine.small import Ctx, single
 
 
@@ -36,7 +36,7 @@ def test_outputs_are_decoded_when_asked_for_and_once() -> None:
         "work": StepHistory(name="work", status=Status.SUCCEEDED, visits=1, output='{"a":1}', succeeded=3),
         "other": StepHistory(name="other", status=Status.RUNNING, visits=1),
     }
-    outputs = Past(Program(single(work), None, Limits()), History(steps=steps)).outputs()
+    outputs = StoredPast(Program(single(work), None, Limits()), History(steps=steps)).outputs()
     assert outputs["work"] == {"a": 1}
     assert outputs["work"] is outputs["work"]
     assert (list(outputs), len(outputs), "other" in outputs) == (["work"], 1, False)
@@ -49,7 +49,7 @@ def test_failures_are_those_of_the_steps_that_failed_for_good() -> None:
         "work": StepHistory(name="work", status=Status.FAILED, visits=1, error=text),
         "other": StepHistory(name="other", status=Status.WAITING, visits=1, error=text),
     }
-    failures = Past(Program(single(work), None, Limits()), History(steps=steps)).failures()
+    failures = StoredPast(Program(single(work), None, Limits()), History(steps=steps)).failures()
     assert (failures["work"], list(failures), len(failures), "other" in failures) == (failure, ["work"], 1, False)
 
 

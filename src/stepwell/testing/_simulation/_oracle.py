@@ -195,8 +195,8 @@ class Oracle:
             return
         if not self._runs_freely(call, now):
             self._happened["stopped when its process went on"] += 1
-        elif now > end:
-            late = f"{now - end:.3f} s after its lease's end by its worker's clock"
+        elif now >= end:
+            late = f"{now - end:.3f} s past its lease's end by its worker's clock"
             self.problem(f"[3] {call.execution}: {call.step} is stopped on {process.name} {late}")
         else:
             whole = int(end - now)

@@ -1,4 +1,4 @@
-"""What a run asks of a storage that may be away: again and again, as long as its lease is trusted, and no longer."""
+"""How long a run asks a storage that is away: again and again, as long as its lease is trusted, and no longer."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from stepwell._model import Row
     from stepwell._services import Host, Services
 
-__all__ = ["Asking", "LeaseGone"]
+__all__ = ["LeaseLost", "StorageRetries"]
 
 
-class LeaseGone(Exception):  # not an error: the way out of a run
+class LeaseLost(Exception):  # not an error: the way out of a run
     """The lease is not ours any more."""
 
 
-class Asking:
-    """Asks under one lease."""
+class StorageRetries:
+    """Calls to the storage under one lease."""
 
     __slots__ = ("_held", "_host", "_services")
 
@@ -34,8 +34,8 @@ class Asking:
         self._host = host
         self._held = held
 
-    async def insist(self, ask: Callable[[], Awaitable[Any]], row: Row) -> Any:
-        """Ask until there is an answer. Raises LeaseGone where the lease runs out meanwhile."""
+    async def call(self, ask: Callable[[], Awaitable[Any]], row: Row) -> Any:
+        """Ask until there is an answer. Raises LeaseLost where the lease runs out meanwhile."""
         while True:
             try:
                 return await ask()
@@ -44,11 +44,11 @@ class Asking:
             await self.pause()
 
     async def pause(self) -> None:
-        """Wait a moment for the storage to come back. Raises LeaseGone where the lease ran out meanwhile."""
+        """Wait a moment for the storage to come back. Raises LeaseLost where the lease ran out meanwhile."""
         await anyio.sleep(0.1 + 0.4 * self._services.entropy.fraction())
         if not self._held.is_trusted(self._services.loop.clock()):
             self._held.end(Ending.LOST)
-            raise LeaseGone
+            raise LeaseLost
 
     async def was_cancelled(self, limit: float) -> bool:
         """Tell whether the lease was taken away because a client cancelled the execution: no loss, then.
