@@ -132,8 +132,8 @@ class Run:
             self._host.lease_lost(held, self._row)
 
     async def _go_on(self) -> None:
-        # Begin nothing for a worker that is on its way out. From then on, a cancellation strikes while a commit is waited
-        # for: to ask before each step as well cost 7 % of its CPU.
+        # Begin nothing for a worker that is on its way out. From then on, a cancellation strikes while a commit is
+        # waited for: to ask before each step as well cost 7 % of its CPU.
         await anyio.lowlevel.checkpoint_if_cancelled()
         while self._row.status is Status.RUNNING:
             if self._held.ending is not None:
