@@ -102,7 +102,7 @@ class World:
         link = Faulty(self.faulty)
         self.is_calm = False
         async with self.engine(*workflows, storage=link, **options) as engine, anyio.create_task_group() as tasks:
-            tasks.start_soon(self.insist, partial(engine.run_worker, poll_interval=10.0))
+            tasks.start_soon(self.insist, partial(engine.run_worker, poll_interval=30.0))
             yield engine
             link.cut(how=How.FAILS_BEFORE)
             tasks.cancel_scope.cancel()
