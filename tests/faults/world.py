@@ -163,7 +163,7 @@ class World:
                 stored = await self.storage.load(id)
                 if stored is not None and stored.row.status in wanted and step in {None, stored.row.step}:
                     return
-                await anyio.sleep(0.5)
+                await anyio.sleep(2)
 
     async def resume(self, engine: Engine, id: str, *, attempts: int = 1) -> None:
         """Resume an execution. After an unknown outcome it may be resumed already."""
