@@ -103,8 +103,8 @@ def tests(session: nox.Session) -> None:
     """Run the tests against the package as it would be installed.
 
     What is in ONCE runs on the newest interpreter only; so does, without arguments, what takes Postgres, but for what
-    every storage promises, which runs on all. Trio is left to the oldest and the newest. The variable STEPWELL_TESTS splits the newest's between two runs: `once` is what only it
-    runs, `every` the rest.
+    every storage promises, which runs on all. Trio is left to the oldest and the newest. The variable STEPWELL_TESTS
+    splits the newest's between two runs: `once` is what only it runs, `every` the rest.
     """
     session.install(".[all]", *groups("test"))
     once = [f"tests/{path}" for path in ONCE]
