@@ -127,8 +127,7 @@ class MemoryStorage:
     async def find(self, query: Query, /) -> Page:
         """Return one page of rows that match, newest first. Raises ValueError unless its limit is from 1 to 1,000."""
         if not 1 <= query.limit <= _MAX_PAGE:
-            msg = f"limit must be from 1 to {_MAX_PAGE}, not {query.limit}"
-            raise ValueError(msg)
+            raise ValueError(f"limit must be from 1 to {_MAX_PAGE}, not {query.limit}")
         await anyio.lowlevel.checkpoint()
         metadata = {key: _json(value) for key, value in query.metadata.items()}
         with self._lock:
