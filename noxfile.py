@@ -71,9 +71,13 @@ NEWEST: Final = INTERPRETERS[-1]
 ONCE: Final = (
     "benchmarks",
     "chaos",
+    "cli/test_live_demo.py",
     "engine/test_blocked_loops.py",
     "engine/test_blocked_processes.py",
     "engine/test_latencies.py",
+    "engine/test_outbox.py",
+    "engine/test_transactional_steps.py",
+    "engine/test_transactions_lost.py",
     "faults",
     "mutants",
     "scenarios",
@@ -81,8 +85,11 @@ ONCE: Final = (
     "storage/test_storages_agree.py",
     "storage/test_postgres_plans.py",
     "storage/test_postgres_partitioned.py",
+    "typing",
 )
 """Tests whose outcome hardly depends on the interpreter, or that take long."""
+CORE: Final = ("bad_input/test_definitions.py", "property", "scenarios", "unit")
+"""Tests that run all of the pure core, and hardly more."""
 
 
 def groups(*names: str) -> tuple[str, ...]:
@@ -103,17 +110,27 @@ def tests(session: nox.Session) -> None:
     """Run the tests against the package as it would be installed.
 
     What is in ONCE runs on the newest interpreter only; so does, without arguments, what takes Postgres, but for what
-    every storage promises, which runs on all. Trio is left to the oldest and the newest. The variable STEPWELL_TESTS
-    splits the newest's between two runs: `once` is what only it runs, `every` the rest.
+    every storage promises, which the oldest runs as well. Trio is left to these two. The variable STEPWELL_TESTS splits
+    what the newest runs, and `coverage` does not, between two runs: `once` is what is in ONCE, `every` the rest.
     """
     session.install(".[all]", *groups("test"))
-    once = [f"tests/{path}" for path in ONCE]
-    part = os.environ.get("STEPWELL_TESTS", "") if session.python == NEWEST else "every"
-    chosen = {"": [], "once": once, "every": [f"--ignore={path}" for path in once]}[part]
-    if not session.posargs and session.python != NEWEST:
+    session.run("pytest", *chosen(session), *session.posargs)
+
+
+def chosen(session: nox.Session) -> list[str]:
+    """Return the arguments by which pytest takes this interpreter's share of the tests."""
+    if session.python != NEWEST:
+        share = [f"--ignore=tests/{path}" for path in ONCE]
+        if session.posargs:
+            return share
         is_oldest = session.python == INTERPRETERS[0]
-        chosen += ["-k", f"(not postgres{'' if is_oldest else ' and not trio'}) or test_contract"]
-    session.run("pytest", *chosen, *session.posargs)
+        return [*share, "-k", "not postgres or test_contract" if is_oldest else "not postgres and not trio"]
+    parts = {
+        "": [],
+        "once": [f"tests/{path}" for path in ONCE if path not in CORE],
+        "every": [f"--ignore=tests/{path}" for path in sorted({*ONCE, *CORE})],
+    }
+    return parts[os.environ.get("STEPWELL_TESTS", "")]
 
 
 @nox.session(python=NEWEST)
@@ -175,10 +192,10 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def coverage(session: nox.Session) -> None:
-    """Run the tests with branch coverage; the pure core must be covered whole."""
+    """Run the tests of the pure core, or those named, with branch coverage; the core must be covered whole."""
     session.install("-e", ".[all]", *groups("test", "coverage"))
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *(session.posargs or [f"tests/{path}" for path in CORE]))
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "report", f"--include={pure_core()}", "--fail-under=100")

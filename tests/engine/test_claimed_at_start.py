@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from stepwell import Engine, Event, ExecutionConflict, Status
+from stepwell import Engine, Event, ExecutionConflict, Handle, Status
 from stepwell.storage import Storage, StorageError
 from tests.engine.faulty import Faulty, How
 from tests.engine.flows import HOUR_POLL, Ctx, line
@@ -99,7 +99,10 @@ async def test_what_was_due_before_comes_first(store: Storage) -> None:
 
     flow = line(note)
     async with Engine(store, workflows=[flow]) as engine:
-        early = [await engine.start(flow, number, id=f"early-{number}") for number in range(5)]
+        early: list[Handle[int]] = []
+        for number in range(5):
+            early.append(await engine.start(flow, number, id=f"early-{number}"))
+            await anyio.sleep(0.001)  # what is due in one and the same moment comes in any order
         async with engine.worker(concurrency=1):
             late = await engine.start(flow, 0, id="late")
             for handle in (*early, late):

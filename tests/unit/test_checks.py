@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stepwell._checks import (
     InvalidArgument,
     check_execution_id,
+    check_filter,
     check_metadata,
     check_name,
     check_reason,
@@ -166,6 +167,15 @@ def test_what_is_accepted_is_storable_everywhere(text: str) -> None:
             assert "\0" not in text
     assert len(check_reason(text)) <= 1_024
     assert check_reason(text).isprintable()
+
+
+# --- what is searched for ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [b"a", 1, ["a"]], ids=repr)
+def test_what_is_searched_for_is_text(value: Any) -> None:
+    with pytest.raises(InvalidArgument, match="tag must be text, not "):
+        check_filter(value, "tag")
 
 
 # --- limits --------------------------------------------------------------------------------------------------------

@@ -122,6 +122,7 @@ def test_a_question_is_refused_in_words_before_it_is_asked() -> None:
     for query, told in (
         (Query(tag="a\0"), "tag may hold printable characters only"),
         (Query(status=["queued", "done"]), "'done' is no status"),
+        (Query(status=1), "status must be a status or a list of them, not 1"),  # type: ignore[arg-type]
     ):
         with pytest.raises(InvalidArgument, match=told):
             query.to_rows()
