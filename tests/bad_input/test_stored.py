@@ -22,6 +22,7 @@ from stepwell import (
     Workflow,
     activity,
     succeed,
+    verify,
     wait,
 )
 from stepwell.storage import Storage
@@ -187,6 +188,44 @@ async def test_a_step_that_its_workflow_does_not_have_fails_its_execution_alone(
     failure = caught.value.failure
     assert failure is not None
     assert (failure.code, f"its step, {told}, is none of its workflow's" in failure.message) == ("unreadable", True)
+
+
+GONE: dict[str, tuple[list[str], str]] = {
+    "input": (["DELETE FROM inputs WHERE execution_id = 'bad'"], "its input is gone"),
+    "input-no-utf-8": (["UPDATE inputs SET input = {} WHERE execution_id = 'bad'"], "no UTF-8"),
+    "payload-no-utf-8": ([JOURNAL.format("payload = {}")], "no UTF-8"),
+    "step-no-utf-8": ([ROW.format("step = {}")], "no UTF-8"),
+    "signal-no-utf-8": (["UPDATE signals SET payload = {} WHERE execution_id = 'bad'"], "no UTF-8"),
+    "all-of-it": ([ROW.format("tags = {0}, worker = {0}"), JOURNAL.format("kind = 'x'")], "no UTF-8"),
+}
+"""what Postgres does not let happen: a table of its own, and bytes that are no text"""
+
+
+@pytest.mark.synthetic
+@pytest.mark.parametrize("storage_kind", ["sqlite"])
+@pytest.mark.parametrize("name", GONE)
+async def test_what_is_gone_or_no_text_any_more_fails_alone_too(
+    storage_factory: StorageFactory, storage_address: str, name: str
+) -> None:
+    statements, told = GONE[name]
+    async with storage_factory() as storage, Engine(storage, workflows=[flow, healthy]) as engine:
+        await _begun(storage)
+        damage("sqlite", storage_address, *(one.format("CAST(x'ff61' AS TEXT)") for one in statements))
+        (breach,) = (await verify(storage)).breaches
+        assert (breach.rule, told in str(breach)) == ("readable", True)
+        for ask in (engine.get, engine.cancel, engine.resume):
+            with pytest.raises(StorageError, match=f"execution 'bad' can't be read: .*{told}"):
+                await ask("bad")
+        good = [await engine.start(healthy, number) for number in range(3)]
+        assert await engine.run_until_idle() == 4, "it is claimed with the others, and once"
+        assert [await handle.result(1) for handle in good] == [0, 1, 2]
+    assert _status(storage_address) == "failed"
+
+
+def _status(address: str) -> str:
+    with closing(sqlite3.connect(address)) as connection:
+        (status,) = connection.execute("SELECT status FROM executions WHERE id = 'bad'").fetchone()
+    return str(status)
 
 
 def _mended(name: str) -> list[str]:

@@ -29,7 +29,7 @@ from stepwell.storage._sqlite._purge import purge
 from stepwell.storage._sqlite._reader import Readers
 from stepwell.storage._sqlite._times import microseconds
 from stepwell.storage._sqlite._writer import Writer
-from stepwell.storage._unreadable import readable
+from stepwell.storage._unreadable import Unreadable, readable, unreadable
 
 __all__ = ["SQLiteStorage"]
 
@@ -162,7 +162,10 @@ class SQLiteStorage:
 
     async def load(self, id: str, /) -> Stored | None:
         """Return the execution with its whole journal and its signals, as of one moment; None if there is none."""
-        records = await self._open().readers.select(_rows.STORED, (_rows.json([id]),) * 3)
+        try:
+            records = await self._open().readers.select(_rows.STORED, (_rows.json([id]),) * 3)
+        except Unreadable as error:
+            raise unreadable(id, _rows.NOT_UTF8) from error
         found = _rows.stored_by_id(records, microseconds(self._clock())).get(id)
         return None if found is None else readable(found)
 

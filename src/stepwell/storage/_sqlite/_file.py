@@ -20,6 +20,8 @@ from typing import Final, Literal, TypeVar
 
 from stepwell.storage import _migrate
 from stepwell.storage._protocol import StorageError
+from stepwell.storage._sqlite._rows import NOT_UTF8, Text
+from stepwell.storage._unreadable import Unreadable
 
 __all__ = ["DatabaseFile", "Synchronous", "rollback"]
 
@@ -96,6 +98,7 @@ class DatabaseFile:
             cached_statements=256,
             uri=True,
         )
+        connection.text_factory = Text()
         try:
             for setting in ("PRAGMA trusted_schema = OFF", _SYNCHRONOUS[self._synchronous], _CHECKPOINT):
                 self._patiently(partial(connection.execute, setting), is_wanted)
@@ -125,6 +128,9 @@ class DatabaseFile:
 
     def error(self, cause: BaseException) -> StorageError:
         """Return *cause* as the error of this storage: which file, and what to do."""
+        if isinstance(cause, sqlite3.OperationalError) and not hasattr(cause, "sqlite_errorcode"):
+            # Raised by Python's driver, of which nothing else has no code; its own message shows what is stored.
+            return Unreadable(f"{self.name}: something can't be read: {NOT_UTF8}")
         if isinstance(cause, StorageError):
             text = str(cause)
         elif isinstance(cause, sqlite3.Error):

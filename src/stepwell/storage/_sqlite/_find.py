@@ -15,7 +15,7 @@ __all__ = ["select"]
 _MAX_LIMIT: Final = 1_000
 
 _SELECT: Final = f"""
-    SELECT {EXECUTION} FROM executions JOIN inputs ON inputs.execution_id = executions.id WHERE true
+    SELECT {EXECUTION} FROM executions LEFT JOIN inputs ON inputs.execution_id = executions.id WHERE true
 """  # noqa: S608 (made of constants)
 _ORDER: Final = " ORDER BY executions.created_at DESC, executions.id DESC LIMIT ?"
 

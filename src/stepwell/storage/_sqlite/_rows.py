@@ -9,11 +9,24 @@ from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from stepwell._model import Entry, Kind, Row, Signal, SignalState, Status, Stored
 from stepwell.storage._unreadable import UNREADABLE, Unreadable, unreadable, why
 
-__all__ = ["ENTRY", "EXECUTION", "JOURNAL", "STORED", "entry", "json", "row", "stored_all", "stored_by_id"]
+__all__ = [
+    "ENTRY",
+    "EXECUTION",
+    "JOURNAL",
+    "NOT_UTF8",
+    "STORED",
+    "Text",
+    "entry",
+    "json",
+    "row",
+    "stored_all",
+    "stored_by_id",
+]
 
 _EXECUTION: Final = (
     *("id", "workflow", "version", "status", "step", "visit", "attempt", "revision", "token", "due_at", "timer_at"),
@@ -40,7 +53,7 @@ def _padded(columns: Sequence[str]) -> str:
 
 STORED: Final = f"""
     SELECT 'row', executions.id, {EXECUTION}
-      FROM executions JOIN inputs ON inputs.execution_id = executions.id
+      FROM executions LEFT JOIN inputs ON inputs.execution_id = executions.id
      WHERE executions.id IN (SELECT value FROM json_each(?))
     UNION ALL
     SELECT 'entry', execution_id, {_padded(_ENTRY)}
@@ -53,7 +66,7 @@ STORED: Final = f"""
 
 _MANY: Final = f"""
     SELECT (SELECT json_group_array(json_array({EXECUTION}))
-              FROM executions INDEXED BY executions_id JOIN inputs ON inputs.execution_id = executions.id
+              FROM executions INDEXED BY executions_id LEFT JOIN inputs ON inputs.execution_id = executions.id
              WHERE executions.id IN (SELECT value FROM json_each(:ids))),
            (SELECT json_group_array(json_array(execution_id, {ENTRY}))
               FROM journal WHERE execution_id IN (SELECT value FROM json_each(:ids))),
@@ -67,12 +80,31 @@ JOURNAL: Final = f"""
 """  # noqa: S608 (made of the constants above)
 """The entries of one execution within a range; their seq has no gaps, so the range bounds their number."""
 
+NOT_UTF8: Final = "some of its text is no UTF-8"
+_NO_INPUT: Final = "its input is gone"
+
 _STATUS: Final = {status.value: status for status in Status}
 _KIND: Final = {kind.value: kind for kind in Kind}
 _SIGNAL_STATE: Final = {state.value: state for state in SignalState}
 _TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
 _METADATA: Final = msgspec.json.Decoder(dict[str, Any])
 _LISTS: Final = msgspec.json.Decoder(list[list[Any]])
+
+
+class Text:
+    """How a connection reads text: what is no UTF-8 as well as can be, and not without saying so."""
+
+    def __init__(self) -> None:
+        self.is_damaged = False
+        """whether there was such text since this was last set to false"""
+
+    def __call__(self, stored: bytes) -> str:
+        """Return it as text."""
+        try:
+            return stored.decode()
+        except UnicodeDecodeError:
+            self.is_damaged = True
+            return stored.decode(errors="replace")
 
 
 def json(value: object) -> str:
@@ -82,6 +114,8 @@ def json(value: object) -> str:
 
 def row(columns: Sequence[Any]) -> Row:
     """Return the row of an execution. Raises Unreadable where it can't be read."""
+    if columns[22] is None:
+        raise unreadable(columns[0], _NO_INPUT)
     try:
         return _row(columns, *columns[15:17])
     except UNREADABLE as error:
@@ -148,18 +182,43 @@ def _signal(columns: Sequence[Any]) -> Signal:
 def _stored(
     columns: Sequence[Any], entries: Iterable[Sequence[Any]], signals: Iterable[Sequence[Any]], now: int
 ) -> Stored:
+    if columns[22] is None:
+        return _unread(columns, now, _NO_INPUT)
     try:
         journal = sorted(map(_entry, entries), key=attrgetter("seq"))
         accepted = sorted(signals, key=itemgetter(5))
         return Stored(_row(columns, *columns[15:17]), tuple(journal), tuple(map(_signal, accepted)), now)
     except UNREADABLE as error:
-        status = columns[3] if columns[3] in _STATUS else Status.FAILED.value
-        row = _row([*columns[:3], status, *columns[4:]])
-        return Stored(row, (), (), now, unreadable=why(error))
+        return _unread(columns, now, why(error))
+
+
+def _unread(columns: Sequence[Any], now: int, reason: str) -> Stored:
+    """Return what is left of an execution that can't be read."""
+    status = columns[3] if columns[3] in _STATUS else Status.FAILED.value
+    row = _row([*columns[:3], status, *columns[4:22], columns[22] or "null"])
+    return Stored(row, (), (), now, unreadable=reason)
 
 
 def stored_all(connection: sqlite3.Connection, ids: Sequence[str], now: int) -> tuple[Stored, ...]:
-    """Read the executions with these *ids*, in this order; one whose input is gone is left out."""
+    """Read the executions with these *ids*, in this order."""
+    text = connection.text_factory
+    if not isinstance(text, Text):
+        return _stored_all(connection, ids, now)
+    text.is_damaged = False
+    found = _stored_all(connection, ids, now)
+    if not text.is_damaged:
+        return found
+    return tuple(one for id in ids for one in _stored_one(connection, id, now, text))
+
+
+def _stored_one(connection: sqlite3.Connection, id: str, now: int, text: Text) -> Iterable[Stored]:
+    """Read one execution; one with text that is no UTF-8 is said to be unreadable."""
+    text.is_damaged = False
+    for stored in _stored_all(connection, [id], now):
+        yield replace(stored, unreadable=NOT_UTF8, journal=(), signals=()) if text.is_damaged else stored
+
+
+def _stored_all(connection: sqlite3.Connection, ids: Sequence[str], now: int) -> tuple[Stored, ...]:
     try:
         executions, journal, signals = connection.execute(_MANY, {"ids": json(ids)}).fetchone()
     except sqlite3.DataError:  # more text than fits into one value (a gigabyte, unless SQLite was built otherwise)
