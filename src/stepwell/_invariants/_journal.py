@@ -134,6 +134,8 @@ class _Reader:
         """An entry is about the step where the execution stands, or about the one that it has just gone on to."""
         if entry.kind in _ANYWHERE:
             return None
+        if previous is not None and previous.kind is Kind.STEP_SUSPENDED and entry.kind is not Kind.PAUSED:
+            return self._breach("path", entry, "nothing after a step.suspended in the commit that suspends")
         if entry.kind is Kind.RESUMED and before.status is Status.FAILED:
             return self._resumed(before, entry)
         if entry.kind is Kind.FAILED and entry.payload is None:
