@@ -21,10 +21,11 @@ __all__ = ["TESTS", "gaps", "rows"]
 _ROOT: Final = Path(__file__).parents[1]
 
 _DEFINITION: Final = "unit/test_definition_errors.py::"
-_CODEC_REFUSED: Final = "unit/test_codec.py::test_what_does_not_come_back_is_refused_with_its_place"
+_CODEC_REFUSED: Final = "unit/test_codec_refused.py::test_what_does_not_come_back_is_refused_with_its_place"
 _CODEC_KEPT: Final = "unit/test_codec.py::test_plain_json_comes_back_exactly"
 _CODEC_TYPED: Final = "unit/test_codec.py::test_a_typed_value_comes_back_equal_with_its_types"
-_FOREIGN: Final = "unit/test_codec.py::test_foreign_json_is_refused_where_it_is_wrong"
+_FOREIGN: Final = "unit/test_codec_decoding.py::test_foreign_json_is_refused_where_it_is_wrong"
+_UNFIT: Final = "unit/test_codec_decoding.py::test_text_that_does_not_fit_is_refused_with_its_place"
 _RESULT: Final = "bad_input/test_payloads.py::test_a_result_that_can_not_be_stored_fails_its_attempt_alone"
 _CLIENT: Final = "bad_input/test_payloads.py::test_a_bad_input_or_signal_is_told_with_its_path_and_leaves_nothing"
 _KEPT: Final = "bad_input/test_payloads.py::test_a_result_that_is_odd_but_sound_reaches_the_next_step_as_it_was"
@@ -118,7 +119,7 @@ TESTS: Final[dict[int, list[str]]] = {
     **{number: _by_number(number, _CODEC_REFUSED, _RESULT, _CLIENT) for number in (21, 23, 28, 29, 30)},
     22: _by_number(22, _CODEC_KEPT, _KEPT),
     24: _by_number(24, _CODEC_KEPT, _KEPT),
-    25: _by_number(25, _FOREIGN, _STORED, "unit/test_codec.py::test_text_that_does_not_fit_is_refused_with_its_place"),
+    25: _by_number(25, _FOREIGN, _STORED, _UNFIT),
     26: _by_number(26, _CODEC_KEPT, _KEPT),
     27: _by_number(27, _CODEC_KEPT, _KEPT),
     31: [*_by_number(31, _FOREIGN), f"{_COMMAND}#is given twice"],
@@ -131,7 +132,7 @@ TESTS: Final[dict[int, list[str]]] = {
     39: [*_by_number(39, _CODEC_REFUSED, _CODEC_KEPT, _RESULT, _CLIENT)],
     40: _by_number(40, _CODEC_REFUSED, _RESULT, _CLIENT, _FOREIGN, _STORED),
     41: _by_number(
-        41, _RESULT, "unit/test_codec.py::test_what_is_too_large_is_refused_in_time_and_names_the_largest_part"
+        41, _RESULT, "unit/test_codec_sizes.py::test_what_is_too_large_is_refused_in_time_and_names_the_largest_part"
     ),
     42: _by_number(42, _CODEC_KEPT, _KEPT),
     43: [
@@ -143,7 +144,7 @@ TESTS: Final[dict[int, list[str]]] = {
     46: _by_number(46, _CODEC_REFUSED, _CODEC_KEPT, _KEPT),
     47: [*_by_number(47, _FOREIGN), f"{_COMMAND}#no utf-8"],
     48: [
-        *_by_number(48, _STORED, "unit/test_codec.py::test_text_that_does_not_fit_is_refused_with_its_place"),
+        *_by_number(48, _STORED, _UNFIT),
         "bad_input/test_stored.py::test_clients_are_told_which_execution_can_not_be_read",
         "bad_input/test_stored.py::test_what_can_be_read_is_shown_beside_what_can_not",
         "bad_input/test_stored.py::test_a_damaged_graph_is_written_anew",
