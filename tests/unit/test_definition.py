@@ -1,19 +1,18 @@
+"""Steps, routes and workflows as they are defined."""
+
 from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
-import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from enum import Enum, StrEnum
+from enum import Enum
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 
 import pytest
 
-from stepwell._context import Context, Outcome
+from stepwell._context import Context
 from stepwell._definition import (
     DEFAULT,
     Activity,
@@ -21,7 +20,6 @@ from stepwell._definition import (
     Fail,
     Step,
     StepKind,
-    StepTypes,
     Subworkflow,
     Succeed,
     Wait,
@@ -34,40 +32,23 @@ from stepwell._definition import (
     succeed,
     wait,
 )
-from stepwell._errors import DefinitionError
 from stepwell._retry import Retry
-
-if TYPE_CHECKING:  # what a handler can't see at run time
-    from decimal import Decimal
-
-    HiddenContext = Context[Any]
-    HiddenRoutes = Literal["a"]
-
-if sys.version_info >= (3, 12):
-    from typing import TypeAliasType
-else:
-    from typing_extensions import TypeAliasType
-
-Ctx = Context[Any]
-
-
-@dataclass(frozen=True)
-class Request:
-    amount: int
-
-
-@dataclass(frozen=True)
-class Order:
-    total: int
-
-
-class CardDeclinedError(Exception):
-    pass
-
-
-class Colour(StrEnum):
-    RED = "red"
-    BLUE = "blue"
+from tests.unit.refund import (
+    REFUND_EDGES,
+    CardDeclinedError,
+    Colour,
+    Ctx,
+    Number,
+    Order,
+    Request,
+    approval,
+    denied,
+    load,
+    paid,
+    pay,
+    refund,
+    route,
+)
 
 
 class Text(Enum):
@@ -76,61 +57,6 @@ class Text(Enum):
 
 class Pair(Enum):
     A = (1, 2)
-
-
-Ways = TypeAliasType("Ways", Literal["a", "b"])
-
-
-class Number(Enum):
-    ONE = 1
-    TWO = 2
-
-
-@activity
-async def load(ctx: Ctx) -> Order:
-    return Order(ctx.input.amount)
-
-
-@decision
-def route(ctx: Ctx) -> Literal["auto", "review"]:
-    return "auto"
-
-
-@wait(timeout=timedelta(days=7))
-def approval(ctx: Ctx, signal: Order) -> Literal["yes", "no"]:
-    return "yes" if signal.total else "no"
-
-
-@activity
-def pay(ctx: Ctx) -> int:
-    return ctx.output(load).total
-
-
-@succeed
-def paid(ctx: Ctx) -> int:
-    return ctx.output(pay)
-
-
-@fail
-def denied(ctx: Ctx) -> str:
-    return "denied"
-
-
-REFUND_EDGES = [
-    load.then(route),
-    route.to({"auto": pay, "review": approval}),
-    approval.to({"yes": pay, "no": denied}, timeout=denied),
-    pay.then(paid, catch={CardDeclinedError: denied}),
-]
-
-
-def refund(**options: Any) -> Workflow[Request, int]:
-    given: dict[str, Any] = {
-        "version": "1",
-        "start": load,
-        "edges": REFUND_EDGES,
-    }
-    return Workflow[Request, int]("refund", **{**given, **options})
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------
@@ -432,324 +358,3 @@ def test_ten_thousand_steps_are_checked_in_linear_time() -> None:
     workflow = Workflow[Any, int]("w", version="1", start=steps[0], edges=edges)
     assert len(workflow.reachable("s0")) == 9_999
     assert perf_counter() - before < 5
-
-
-# -- types -------------------------------------------------------------------------------------------------------------
-
-
-def test_types_are_those_of_the_annotations() -> None:
-    sub = subworkflow(refund(), name="sub")(lambda ctx: Request(1))
-    edges = [*REFUND_EDGES[:3], pay.then(sub), sub.to(succeeded=paid, failed=denied, cancelled=denied)]
-    types = refund(edges=edges).bind()
-    assert (types.input, types.output) == (Request, int)
-    assert dict(types.steps) == {
-        "load": StepTypes(Order, known=True),
-        "route": StepTypes(),
-        "approval": StepTypes(Order, Order, known=True),
-        "pay": StepTypes(int, known=True),
-        "paid": StepTypes(int, known=True),
-        "denied": StepTypes(),
-        "sub": StepTypes(Outcome[int], known=True),
-    }
-
-
-def test_types_are_resolved_once() -> None:
-    workflow = refund()
-    assert workflow.bind() is workflow.types is workflow.bind()
-
-
-def test_without_a_subscript_and_annotations_everything_is_any() -> None:
-    step = activity(name="a")(lambda ctx: None)
-    end = succeed(name="end")(lambda ctx: None)
-    types = Workflow("w", version="1", start=step, edges=[step.then(end)]).types
-    assert (types.input, types.output) == (Any, Any)
-    assert types.steps["a"] == types.steps["end"] == StepTypes(Any, Any, known=False)
-
-
-def test_a_subclass_names_its_types_in_its_base() -> None:
-    class Refund(Workflow[Request, int]):
-        pass
-
-    types = Refund("refund", version="1", start=pay, edges=[pay.then(paid)]).types
-    assert (types.input, types.output) == (Request, int)
-
-
-def test_returning_none_is_a_known_type() -> None:
-    @activity
-    def nothing(ctx: Ctx) -> None: ...
-
-    types = Workflow[None, int]("w", version="1", start=nothing, edges=[nothing.then(paid)]).types
-    assert types.steps["nothing"] == StepTypes(type(None), known=True)
-    assert types.input is type(None)
-
-
-@pytest.mark.parametrize("form", [Awaitable[Order], Coroutine[Any, Any, Order]])
-def test_what_is_awaited_is_taken_out_of_its_annotation(form: Any) -> None:
-    def handler(ctx: Any) -> Any: ...
-
-    handler.__annotations__["return"] = form
-    step = activity(handler)
-    types = Workflow[Any, int]("w", version="1", start=step, edges=[step.then(paid)]).types
-    assert types.steps["handler"].output is Order
-
-
-def test_a_local_class_is_found_in_the_closure() -> None:
-    @dataclass
-    class Local:
-        x: int
-
-    @activity
-    def make(ctx: Ctx) -> Local:
-        return Local(1)
-
-    types = Workflow[Any, int]("w", version="1", start=make, edges=[make.then(paid)]).types
-    assert types.steps["make"].output is Local
-
-
-def test_a_context_that_can_not_be_resolved_is_in_nobodys_way() -> None:
-    @activity
-    def make(ctx: HiddenContext) -> Order:
-        return Order(1)
-
-    @wait
-    def hear(ctx: HiddenContext, signal: Order) -> Literal["on"]:
-        return "on"
-
-    edges = [make.then(hear), hear.to({"on": paid})]
-    types = Workflow[Any, int]("w", version="1", start=make, edges=edges).types
-    assert types.steps["make"].output is Order
-    assert types.steps["hear"].signal is Order
-
-
-def test_a_payload_type_that_can_not_be_resolved_is_an_error_that_tells_what_to_pass() -> None:
-    @activity
-    def price(ctx: Ctx) -> Decimal: ...  # type: ignore[empty-body]
-
-    @wait
-    def bid(ctx: Ctx, signal: Decimal) -> Literal["on"]:
-        return "on"
-
-    edges: Any = [price.then(bid), bid.to({"on": paid})]
-    workflow = Workflow[Any, int]("w", version="1", start=price, edges=edges)
-    with pytest.raises(DefinitionError) as caught:
-        workflow.bind()
-    assert [(problem.code, problem.step) for problem in caught.value.problems] == [
-        ("unresolved-type", "price"),
-        ("unresolved-type", "bid"),
-    ]
-    assert "returns=" in caught.value.problems[0].message
-    assert "signal=" in caught.value.problems[1].message
-
-
-def test_returns_and_signal_take_the_place_of_annotations() -> None:
-    @activity(returns=int)
-    def price(ctx: Ctx) -> Decimal: ...  # type: ignore[empty-body]
-
-    @wait(signal=str)
-    def bid(ctx: Ctx, signal: Decimal) -> Literal["on"]:
-        return "on"
-
-    edges: Any = [price.then(bid), bid.to({"on": paid})]
-    types = Workflow[Any, int]("w", version="1", start=price, edges=edges).types
-    assert types.steps["price"].output is int
-    assert types.steps["bid"].signal is str
-
-
-def test_an_input_type_that_can_not_be_resolved_is_an_error() -> None:
-    workflow = Workflow["Decimal", "int"]("w", version="1", start=paid, edges=[])
-    with pytest.raises(DefinitionError, match=r"unresolved-type.*the input type 'Decimal'"):
-        workflow.bind()
-
-
-def test_a_return_annotation_that_can_not_be_resolved_only_skips_the_check_of_the_routes() -> None:
-    @decision
-    def choose(ctx: Ctx) -> HiddenRoutes:
-        return "a"
-
-    workflow = Workflow[Any, int]("w", version="1", start=choose, edges=[choose.to({"a": paid})])
-    assert workflow.bind().steps["choose"] == StepTypes()
-
-
-def test_routes_that_are_resolved_late_are_checked_late() -> None:
-    scope: dict[str, Any] = {"Literal": Literal}
-    exec("def choose(ctx) -> 'Routes': return 'a'", scope)  # noqa: S102
-    choose = decision(scope["choose"])
-    workflow = Workflow[Any, Any]("w", version="1", start=choose, edges=[choose.to({"a": paid, "c": denied})])
-    scope["Routes"] = Literal["a", "b"]
-    with pytest.raises(DefinitionError) as caught:
-        workflow.bind()
-    assert {problem.code for problem in caught.value.problems} == {"unknown-route", "missing-edge"}
-
-
-@pytest.mark.parametrize(
-    ("annotation", "routes"),
-    [
-        (Literal["a", "b"], {"a", "b"}),
-        (Literal["a"] | Literal["b"], {"a", "b"}),
-        (Annotated[Literal["a", "b"], "note"], {"a", "b"}),
-        (Colour, {"red", "blue"}),
-        (Number, {"1", "2"}),
-        (Literal[Colour.RED], {"red"}),
-        (Literal["a"] | Number, {"a", "1", "2"}),
-        (Awaitable[Literal["a"]], {"a"}),
-        (str, {"whatever"}),
-        (Any, {"whatever"}),
-        (inspect.Signature.empty, {"whatever"}),
-    ],
-)
-def test_routes_are_read_from_every_form_of_annotation(annotation: Any, routes: set[str]) -> None:
-    def handler(ctx: Any) -> Any: ...
-
-    if annotation is inspect.Signature.empty:
-        del handler.__annotations__["return"]
-    else:
-        handler.__annotations__["return"] = annotation
-    step = decision(handler)
-    workflow = Workflow[Any, Any]("w", version="1", start=step, edges=[step.to(dict.fromkeys(routes, paid))])
-    assert set(workflow.routes["handler"]) == routes
-
-
-def test_a_type_alias_names_the_routes_behind_it() -> None:
-    def handler(ctx: Any) -> Any: ...
-
-    handler.__annotations__["return"] = Ways
-    step = decision(handler)
-    with pytest.raises(DefinitionError, match="missing-edge"):
-        Workflow("w", version="1", start=step, edges=[step.to({"a": paid})])
-
-
-def test_a_builtin_that_tells_nothing_of_itself_has_unknown_types() -> None:
-    builtin: Any = getattr
-    step, hear = activity(builtin), wait(name="hear")(builtin)
-    types = Workflow("w", version="1", start=step, edges=[step.then(hear), hear.to({"a": paid})]).types
-    assert types.steps["getattr"] == types.steps["hear"] == StepTypes()
-
-
-def test_a_signal_that_comes_as_one_of_many_arguments_has_their_type() -> None:
-    def hear(*arguments: Order) -> str:
-        return "a"
-
-    handler: Any = hear
-    step = wait(handler)
-    assert Workflow("w", version="1", start=step, edges=[step.to({"a": paid})]).types.steps["hear"].signal is Order
-
-
-def test_a_closure_that_is_not_filled_yet_is_in_nobodys_way() -> None:
-    def outer() -> Any:
-        @activity
-        def early(ctx: Ctx) -> Order:
-            return later()
-
-        step = early
-        workflow = Workflow[Any, Any]("w", version="1", start=step, edges=[step.then(paid)])
-        types = workflow.types
-
-        def later() -> Order:
-            return Order(1)
-
-        return types
-
-    assert outer().steps["early"].output is Order
-
-
-def test_wrappers_that_wrap_each_other_come_to_an_end() -> None:
-    def one(ctx: Ctx) -> Order: ...  # type: ignore[empty-body]
-
-    def two(ctx: Ctx) -> Order: ...  # type: ignore[empty-body]
-
-    one.__dict__["__wrapped__"], two.__dict__["__wrapped__"] = two, one
-    assert not activity(one).is_async
-    assert activity(one).name == "one"
-
-
-# -- digests -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_digest_is_the_same_for_the_same_definition() -> None:
-    digest = refund().digest
-    assert len(digest) == 64
-    assert refund().digest == digest
-
-
-def test_a_digest_is_the_same_in_every_process_and_release() -> None:
-    """A change of this value makes every stored workflow look changed: it needs a reason and a note."""
-    assert refund().digest == "3957ddfeeaf7eea23d0be87951de3c8e411993d7a17d11da664d4805c9aced02"
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"label": "Other"},
-        {"description": "other"},
-        {"version": "2"},
-        {"edges": REFUND_EDGES[::-1]},
-    ],
-)
-def test_labels_and_the_order_of_edges_are_not_in_the_digest(options: dict[str, Any]) -> None:
-    assert refund(**options).digest == refund().digest
-
-
-def with_pay(step: Activity[Any, Any, Any], catch: dict[type[BaseException], Step[Any, Any]] | None = None) -> str:
-    edges = [
-        load.then(route),
-        route.to({"auto": step, "review": approval}),
-        approval.to({"yes": step, "no": denied}, timeout=denied),
-        step.then(paid, catch={CardDeclinedError: denied} if catch is None else catch),
-    ]
-    return refund(edges=edges).digest
-
-
-def test_retries_timeouts_and_bounds_are_not_in_the_digest() -> None:
-    other = activity(name="pay", label="Pay", description="now", retry=9, timeout=1, max_visits=4)
-    assert with_pay(other(pay.function)) == refund().digest
-
-
-def test_a_type_that_only_moved_to_another_module_is_not_in_the_digest() -> None:
-    moved = type("Order", (), {"__module__": "elsewhere", "__qualname__": "make.<locals>.Order"})
-    other = activity(name="load", returns=moved)(load.function)
-    edges = [other.then(route), *REFUND_EDGES[1:]]
-    assert refund(start=other, edges=edges).digest == refund().digest
-
-
-def test_names_kinds_edges_catches_and_types_are_in_the_digest() -> None:
-    digests = {
-        refund().digest,
-        with_pay(activity(name="pay2")(pay.function)),
-        with_pay(activity(name="pay", returns=float)(pay.function)),
-        with_pay(activity(name="pay", returns=int | None)(pay.function)),
-        with_pay(activity(name="pay", returns=list[int])(pay.function)),
-        with_pay(activity(name="pay", returns=list[str])(pay.function)),
-        with_pay(activity(name="pay", returns=Literal["a"])(pay.function)),
-        with_pay(activity(name="pay")(pay.function), catch={}),
-        with_pay(activity(name="pay")(pay.function), catch={CardDeclinedError: denied, Exception: denied}),
-        with_pay(activity(name="pay")(pay.function), catch={CardDeclinedError: paid}),
-        with_pay(activity(name="pay")(pay.function), catch={KeyError: denied, ValueError: denied}),
-        with_pay(activity(name="pay")(pay.function), catch={ValueError: denied, KeyError: denied}),
-        Workflow[Request, int]("other", version="1", start=pay, edges=[pay.then(paid)]).digest,
-        Workflow[Order, int]("other", version="1", start=pay, edges=[pay.then(paid)]).digest,
-        Workflow[Request, Any]("other", version="1", start=pay, edges=[pay.then(paid)]).digest,
-    }
-    assert len(digests) == 15
-
-
-def test_the_same_type_written_otherwise_is_the_same_in_the_digest() -> None:
-    def digest_of(returns: Any) -> str:
-        return with_pay(activity(name="pay", returns=returns)(pay.function))
-
-    assert digest_of(int | None) == digest_of(None | int)
-    assert digest_of(Literal["a", "b"]) == digest_of(Literal["b", "a"])
-    assert digest_of(Annotated[int, "note"]) == digest_of(int)
-    assert digest_of("Order") == digest_of(Order)
-    assert digest_of(Literal[Colour.RED]) != digest_of(Literal["red"])
-    assert digest_of(tuple[int, ...]) != digest_of(tuple[int])
-    assert digest_of(Callable[[int], str]) == digest_of(Callable[[int], str])
-
-
-def test_the_version_of_a_child_is_in_the_digest() -> None:
-    def digest_with(child: Workflow[Any, Any]) -> str:
-        sub = subworkflow(child, name="sub")(lambda ctx: Request(1))
-        edges = [sub.to(succeeded=paid, failed=denied, cancelled=denied)]
-        return Workflow[Any, int]("w", version="1", start=sub, edges=edges).digest
-
-    assert digest_with(refund()) == digest_with(refund(label="Other"))
-    assert digest_with(refund()) != digest_with(refund(version="2"))
