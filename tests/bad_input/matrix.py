@@ -21,6 +21,8 @@ __all__ = ["TESTS", "gaps", "rows"]
 _ROOT: Final = Path(__file__).parents[1]
 
 _DEFINITION: Final = "unit/test_definition_errors.py::"
+_EDGES: Final = "unit/test_definition_errors_edges.py::"
+_GRAPH: Final = "unit/test_definition_errors_graph.py::"
 _CODEC_REFUSED: Final = "unit/test_codec_refused.py::test_what_does_not_come_back_is_refused_with_its_place"
 _CODEC_KEPT: Final = "unit/test_codec.py::test_plain_json_comes_back_exactly"
 _CODEC_TYPED: Final = "unit/test_codec.py::test_a_typed_value_comes_back_equal_with_its_types"
@@ -48,25 +50,25 @@ def _by_number(number: int, *tests: str) -> list[str]:
 
 
 TESTS: Final[dict[int, list[str]]] = {
-    1: [f"{_DEFINITION}test_a_target_that_is_no_step_is_told_once", f"{_DEFINITION}test_every_target_is_looked_at"],
+    1: [f"{_EDGES}test_a_target_that_is_no_step_is_told_once", f"{_EDGES}test_every_target_is_looked_at"],
     2: [
         f"{_DEFINED}test_a_workflow_has_one_start_which_is_a_step",
         f"{_DEFINED}test_a_workflow_without_a_start_is_told_by_python",
     ],
-    3: [f"{_DEFINITION}test_a_step_that_can_not_be_reached_is_told"],
+    3: [f"{_GRAPH}test_a_step_that_can_not_be_reached_is_told"],
     4: [
-        f"{_DEFINITION}test_steps_that_never_come_to_an_end_are_told_together",
-        f"{_DEFINITION}test_a_workflow_without_an_end_is_told",
-        f"{_DEFINITION}test_a_step_without_edges_is_a_dead_end",
+        f"{_GRAPH}test_steps_that_never_come_to_an_end_are_told_together",
+        f"{_GRAPH}test_a_workflow_without_an_end_is_told",
+        f"{_GRAPH}test_a_step_without_edges_is_a_dead_end",
     ],
-    5: [f"{_DEFINITION}test_a_cycle_needs_a_bound", f"{_DEFINITION}test_a_step_that_leads_to_itself_is_a_cycle"],
+    5: [f"{_GRAPH}test_a_cycle_needs_a_bound", f"{_GRAPH}test_a_step_that_leads_to_itself_is_a_cycle"],
     6: [
-        f"{_DEFINITION}test_a_route_without_an_edge_and_an_edge_without_a_route_are_told",
+        f"{_EDGES}test_a_route_without_an_edge_and_an_edge_without_a_route_are_told",
         f"{_DEFINED}test_a_route_without_an_edge_is_told_with_the_value_that_was_seen",
     ],
     7: _by_number(7, f"{_RAISING}test_a_route_that_is_no_edge_is_a_failure_whatever_it_is"),
     8: [
-        f"{_DEFINITION}test_two_steps_with_one_name_are_refused",
+        f"{_EDGES}test_two_steps_with_one_name_are_refused",
         f"{_DEFINED}test_names_that_differ_in_case_are_different_steps",
     ],
     9: [f"{_DEFINITION}test_a_bad_name_is_refused_and_shown_in_ascii"],
@@ -79,7 +81,7 @@ TESTS: Final[dict[int, list[str]]] = {
         f"{_DEFINITION}test_a_handler_that_can_not_be_called_is_refused",
         f"{_DEFINITION}test_a_handler_may_take_more_than_it_is_given",
         f"{_DEFINED}test_odd_but_sound_handlers_run",
-        f"{_DEFINITION}test_an_annotation_that_allows_what_is_no_route_is_refused",
+        f"{_EDGES}test_an_annotation_that_allows_what_is_no_route_is_refused",
     ],
     12: [
         f"{_INPUT}test_the_same_workflow_twice_is_harmless_and_a_changed_one_is_not",
@@ -90,11 +92,11 @@ TESTS: Final[dict[int, list[str]]] = {
         f"{_DEFINED}test_a_workflow_can_not_be_its_own_child",
         f"{_DEFINED}test_workflows_lie_within_each_other_on_fifty_levels_at_most",
         f"{_DEFINED}test_workflows_within_workflows_come_to_their_end",
-        f"{_DEFINITION}test_a_child_is_a_workflow",
+        f"{_EDGES}test_a_child_is_a_workflow",
     ],
     15: [
-        f"{_DEFINITION}test_too_many_steps_are_refused_before_anything_else_is_looked_at",
-        f"{_DEFINITION}test_many_mistakes_are_found_in_linear_time",
+        f"{_GRAPH}test_too_many_steps_are_refused_before_anything_else_is_looked_at",
+        f"{_GRAPH}test_many_mistakes_are_found_in_linear_time",
         f"{_DEFINED}test_many_branches_are_taken_up_to_the_limit_of_edges",
     ],
     16: [
