@@ -22,13 +22,17 @@ from stepwell import (
     wait,
 )
 from stepwell.storage import Storage
+from tests.support.waiting import Recorder
 
-__all__ = ["HOUR_POLL", "Ctx", "Runs", "gated", "kinds", "line", "nest"]
+__all__ = ["HOUR_POLL", "LEASE", "Ctx", "Runs", "Steps", "gated", "kinds", "line", "nest"]
 
 Ctx = Context[int]
 
 HOUR_POLL = 3600.0
 """A poll interval that no test may need."""
+
+LEASE = 60.0
+"""A lease that tests see the end of."""
 
 
 def line(
@@ -140,6 +144,24 @@ class Runs:
 
     def flow(self) -> Workflow[int, Any]:
         return line(self.first, self.second, self.third)
+
+
+class Steps:
+    """A handler that runs for ever unless it is told how long, and what became of it when."""
+
+    def __init__(self, seconds: float = 1e6) -> None:
+        self.seconds = seconds
+        self.began: Recorder[float] = Recorder()
+        self.stopped: Recorder[float] = Recorder()
+
+    async def work(self, ctx: Ctx) -> int:
+        self.began.record(anyio.current_time())
+        try:
+            await anyio.sleep(self.seconds)
+        except BaseException:
+            self.stopped.record(anyio.current_time())
+            raise
+        return ctx.attempt
 
 
 async def kinds(storage: Storage, id: str) -> list[str]:

@@ -115,7 +115,8 @@ _OWNERSHIP: Final = (
     ),
     _mutant(
         "a worker that is cancelled begins what it has just claimed",
-        "engine/test_leases.py::test_a_worker_that_is_cancelled_while_it_claims_begins_nothing_of_it[asyncio-memory-run_due]",
+        "engine/test_cancels_and_drains.py::"
+        "test_a_worker_that_is_cancelled_while_it_claims_begins_nothing_of_it[asyncio-memory-run_due]",
         (
             "_runner:Run._go_on",
             "await anyio.lowlevel.checkpoint_if_cancelled()\n    while",
