@@ -33,6 +33,7 @@ _CLIENT: Final = "bad_input/test_payloads.py::test_a_bad_input_or_signal_is_told
 _KEPT: Final = "bad_input/test_payloads.py::test_a_result_that_is_odd_but_sound_reaches_the_next_step_as_it_was"
 _RAISED: Final = "bad_input/test_raised.py::test_whatever_is_raised_is_a_bounded_failure_of_its_attempt"
 _FAILURE: Final = "unit/test_failure.py::"
+_CAUSES: Final = "unit/test_failure_causes.py::"
 _STORED: Final = "bad_input/test_stored.py::test_what_is_damaged_fails_alone_with_its_id_and_the_reason"
 _COMMAND: Final = "bad_input/test_command_line.py::test_a_payload_that_is_no_sound_json_is_refused_on_one_line"
 _CALLS: Final = "bad_input/test_calls.py::"
@@ -203,7 +204,7 @@ TESTS: Final[dict[int, list[str]]] = {
         f"{_CALLS}test_nothing_that_is_made_with_a_dsn_in_the_wrong_place_shows_its_password",
         f"{_CALLS}test_a_storage_shows_no_password",
         *_by_number(63, _RAISED),
-        f"{_FAILURE}test_a_secret_in_a_url_is_taken_out_before_the_cut",
+        "unit/test_failure_secrets.py::test_a_secret_in_a_url_is_taken_out_before_the_cut",
         "unit/test_postgres_address.py::test_what_is_no_dsn_is_refused_and_not_shown",
         "storage/test_postgres_bad_input.py::test_with_a_wrong_password_is_refused_at_once",
         "storage/test_sqlite_file.py::test_a_database_in_memory_is_refused",
@@ -228,8 +229,8 @@ TESTS: Final[dict[int, list[str]]] = {
     67: _by_number(67, _RAISED),
     68: [*_by_number(68, _RAISED), f"{_FAILURE}test_a_long_message_keeps_its_head_and_its_tail"],
     69: [*_by_number(69, _RAISED), f"{_FAILURE}test_nul_and_surrogates_are_escaped"],
-    70: [*_by_number(70, _RAISED), f"{_FAILURE}test_a_long_chain_keeps_both_ends"],
-    71: [*_by_number(71, _RAISED), f"{_FAILURE}test_a_group_tells_its_first_members_and_how_many_more"],
+    70: [*_by_number(70, _RAISED), f"{_CAUSES}test_a_long_chain_keeps_both_ends"],
+    71: [*_by_number(71, _RAISED), f"{_CAUSES}test_a_group_tells_its_first_members_and_how_many_more"],
     72: [f"{_RAISING}test_a_group_of_an_error_and_a_cancellation_of_the_users_is_a_failure_of_both"],
     73: [*_by_number(73, _RAISED), f"{_FAILURE}test_a_deep_traceback_keeps_both_ends"],
     74: _by_number(74, _RAISED),
