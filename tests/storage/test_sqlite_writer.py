@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Generator
@@ -15,7 +14,7 @@ import pytest
 from anyio import to_thread
 from msgspec.structs import replace
 
-from stepwell.storage import Entry, Kind, Lease, Row, StorageError
+from stepwell.storage import Entry, Kind, Lease, StorageError
 from stepwell.storage._sqlite._writer import Writer
 from stepwell.storage.sqlite import SQLiteStorage
 from stepwell.testing._scene import Scene, change, deposit, following, lease_of, wake
@@ -328,73 +327,6 @@ async def test_parts_of_one_unit_that_touch_one_execution_follow_each_other(scen
     assert [entry.seq for entry in stored.journal] == [1, 2, 3, 4]
     assert stored.row.revision == 4
     assert stored.row.signals == 1
-
-
-async def test_a_cancelled_read_leaves_a_reader_that_sees_what_came_after(scene: Scene) -> None:
-    row = await scene.create()
-    for number in range(30):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(scene.storage.load, row.id)
-            await anyio.lowlevel.checkpoint()
-            tasks.cancel_scope.cancel()
-        row = await scene.create(scene.row(str(number)))
-        assert await scene.stored_row(row.id) == row
-    gc.collect()  # a connection that was left open would say so
-
-
-async def test_a_long_read_is_interrupted_when_it_is_cancelled(storage: SQLiteStorage) -> None:
-    opened = storage._opened
-    assert opened is not None
-    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
-    with anyio.fail_after(20):
-        with anyio.move_on_after(0.05) as scope:
-            await opened.readers.select(endless, ())
-    assert scope.cancelled_caught
-    assert await storage.load("none") is None
-
-
-async def test_who_still_reads_when_the_storage_is_closed_hears_the_answer(path: Path) -> None:
-    heard: list[Row] = []
-
-    async def read(scene: Scene) -> None:
-        heard.append(await scene.stored_row(scene.id("one")))
-
-    async with anyio.create_task_group() as tasks, SQLiteStorage(path) as storage:
-        scene = Scene(storage)
-        await scene.create()
-        for _ in range(4):
-            tasks.start_soon(read, scene)
-        await anyio.wait_all_tasks_blocked()
-    assert len(heard) == 4
-    assert [file.name for file in path.parent.iterdir()] == ["flows.db"]
-
-
-async def test_who_waits_for_a_reader_when_the_storage_is_closed_is_refused(path: Path) -> None:
-    refused: list[str] = []
-
-    async def read(storage: SQLiteStorage) -> None:
-        try:
-            await storage.load("one")
-        except StorageError as error:
-            refused.append(str(error))
-
-    async with anyio.create_task_group() as tasks, SQLiteStorage(path) as storage:
-        for _ in range(10):
-            tasks.start_soon(read, storage)
-        await anyio.wait_all_tasks_blocked()
-    assert len(refused) <= 6  # of ten, four were reading
-    assert all("the storage was closed" in message for message in refused)
-
-
-async def test_many_readers_at_once_each_hear_their_own_answer(scene: Scene) -> None:
-    rows = [await scene.create(scene.row(str(number))) for number in range(50)]
-
-    async def read(index: int) -> None:
-        assert await scene.stored_row(rows[index].id) == rows[index]
-
-    async with anyio.create_task_group() as tasks:
-        for index in range(50):
-            tasks.start_soon(read, index)
 
 
 async def test_a_commit_through_another_connection_is_a_wakeup(path: Path, storage: SQLiteStorage) -> None:
