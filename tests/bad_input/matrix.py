@@ -213,7 +213,7 @@ TESTS: Final[dict[int, list[str]]] = {
     ],
     64: [
         f"{_CALLS}test_all_that_is_wrong_with_an_engine_is_told_at_once",
-        f"{_INPUT}test_a_nonsensical_setting_is_told_when_the_engine_is_made",
+        "engine/test_bad_settings.py::test_a_nonsensical_setting_is_told_when_the_engine_is_made",
         "unit/test_checks.py::test_all_wrong_limits_are_told_at_once",
     ],
     65: [
