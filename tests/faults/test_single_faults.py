@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from stepwell import _claims, _client, _runner
+from stepwell import _claims, _client, _settling
 from stepwell._model import LEGAL, Change, Kind, Status, Wake
 from stepwell._transition import Event, transition
 from stepwell.storage import Storage, Unit
@@ -150,7 +150,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
         seen.events.add(type(event))
         return transition(workflow, state, event, terms)
 
-    for module in (_claims, _client, _runner):
+    for module in (_claims, _client, _settling):
         monkeypatch.setattr(module, "transition", deciding)
     monkeypatch.setattr("stepwell._transition._machine.transition", deciding)
 

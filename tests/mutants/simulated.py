@@ -88,7 +88,7 @@ SIMULATED: Final = (
     ),
     _mutant(
         "a commit that went unheard is not recognised",
-        ("_runner:Run._commit", ".change == change.id", ".change == 'unknown'"),
+        ("_settling:Settling._commit", ".change == change.id", ".change == 'unknown'"),
         plan=_FLAKY,
     ),
     _mutant(
@@ -116,7 +116,7 @@ SIMULATED: Final = (
     # What the simulation has found in the engine.
     _mutant(
         "a decision rides along though the lease ran out",
-        ("_runner:Run._settle", " and self.is_trusted(self._services.loop.clock())", ""),
+        ("_settling:Settling.settle", " and self.is_trusted(self._services.loop.clock())", ""),
         plan=_PAUSING,
     ),
     # What others have had.
@@ -169,14 +169,14 @@ SIMULATED: Final = (
     _mutant(
         "a storage that can't be reached is booked as the step's failure",
         (
-            "_runner:Run._settle",
+            "_settling:Settling.settle",
             "await self._commit_in_hand(in_hand, move)",
             "try:\n"
             "        await self._services.storage.load(self._held.id)\n"
             "    except StorageError as error:\n"
-            "        event = self._calls._failed(self._workflow.steps[self._row.step], error, 'error')\n"
+            "        event = self._calls._failed(self._workflow.steps[self.row.step], error, 'error')\n"
             "        in_hand.events[:] = [event]\n"
-            "        move = transition(self._workflow, self._state, event, terms)\n"
+            "        move = transition(self._workflow, self.state, event, terms)\n"
             "    await self._commit_in_hand(in_hand, move)",
         ),
     ),

@@ -79,7 +79,7 @@ _OWNERSHIP: Final = (
     _mutant(
         "a stopped worker calls what rides along with a step",
         "simulation/test_plans.py::test_a_worker_that_was_stopped_beyond_its_lease_calls_nothing_more[asyncio]",
-        ("_runner:Run._settle", " and self.is_trusted(self._services.loop.clock())", ""),
+        ("_settling:Settling.settle", " and self.is_trusted(self._services.loop.clock())", ""),
     ),
     _mutant(
         "a lease of an earlier claim that is heard of late displaces a newer one",
