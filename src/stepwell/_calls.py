@@ -26,6 +26,7 @@ from stepwell._errors import ExecutionUnreadable, ScopeLeftOpen, SpuriousCancell
 from stepwell._failure import describe, failure_of
 from stepwell._interrupts import exposed
 from stepwell._leases import Ending
+from stepwell._log import Log
 from stepwell._own_context import call_in_own_context
 from stepwell._program import StoredPast
 from stepwell._raised import holds, is_caught
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from stepwell._transition import Event
     from stepwell.storage._transactions import TransactionLost, TransactionRefused
 
-__all__ = ["Calls", "child_outcome", "route_of", "state_of"]
+__all__ = ["Calls", "child_outcome", "route_of", "state_of", "unreadable"]
 
 _SLOW_CALL: Final = 0.1
 """seconds of a plain `def` that holds up the loop, beyond which it is warned about"""
@@ -50,7 +51,7 @@ _SLOW_CALL: Final = 0.1
 _PLACE_LIMIT: Final = 10.0
 """seconds that a `def` activity waits for a free thread, and then stays away"""
 
-logger = logging.getLogger("stepwell")
+logger = Log()
 
 
 class CallHost(Protocol):
@@ -252,7 +253,7 @@ class Calls:
 
 def _log(row: Row) -> logging.LoggerAdapter[logging.Logger]:
     place = {"execution": row.id, "workflow": row.workflow, "step": row.step}
-    return logging.LoggerAdapter(logger, {**place, "visit": row.visit, "attempt": row.attempt})
+    return logging.LoggerAdapter(logging.getLogger("stepwell"), {**place, "visit": row.visit, "attempt": row.attempt})
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,9 +296,14 @@ def state_of(workflow: Any, stored: Stored) -> tuple[State, Raised | None]:
             raise ExecutionUnreadable(row.id, f"its step, {describe(row.step)}, is none of its workflow's")
         return State.of(stored), None
     except ExecutionUnreadable as error:
-        failure = failure_of(error, code="unreadable")
+        return State.unread(row), unreadable(error)
+
+
+def unreadable(error: Exception) -> Raised:
+    """Return what follows where what a step needs can't be read: it fails, and holds up nobody else."""
+    failure = failure_of(error, code="unreadable")
     logger.error("stepwell: it fails, and the others go on: %s", failure.message)
-    return State.unread(row), Raised(msgspec.json.encode(failure).decode(), None, is_final=True)
+    return Raised(msgspec.json.encode(failure).decode(), None, is_final=True)
 
 
 def child_outcome(row: Row) -> str:

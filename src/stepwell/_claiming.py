@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import anyio
 
 from stepwell._claims import Claim, hand_back
+from stepwell._errors import ExecutionUnreadable
 from stepwell._wakeups import Bell
 from stepwell.storage._protocol import StorageError
+from stepwell.storage._unreadable import Unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stepwell._definition import Workflow
     from stepwell._leases import Leases
     from stepwell._model import Row
@@ -76,12 +80,12 @@ class Claiming:
         self._asked_held_at = -math.inf
         self._is_hinted = False
         """whether something happened elsewhere since it was last asked which leases are lost"""
-        self._lost: list[Lease] = []
+        self._lost: dict[Lease, None] = {}
         """leases from claims whose answer was lost"""
 
     def found_unknown(self, lease: Lease) -> None:
         """Hear of a lease that is the worker's and that it never heard of."""
-        self._lost.append(lease)
+        self._lost[lease] = None
         self.bell.ring()
 
     async def claim(self, free: int) -> list[Claim] | None:
@@ -125,11 +129,29 @@ class Claiming:
         self._leases.lose(claims.lost)
         return [Claim(stored, programs[stored.row.workflow, stored.row.version], sent_at) for stored in claims.claimed]
 
+    async def drain(self, poll_interval: float, is_busy: Callable[[], bool]) -> None:
+        """Claim nothing more; learn of leases that are lost, upon hints and polls, for as long as it *is_busy*."""
+        now = anyio.current_time()
+        look_at = now + poll_interval
+        while is_busy():
+            await self.bell.wait(look_at - now)
+            now = anyio.current_time()
+            if self.bell.heard_from_elsewhere():
+                look_at = min(look_at, max(self._asked_at + _HINTS_EVERY, now))
+            if now >= look_at and is_busy():
+                await self.claim(0)
+                now = anyio.current_time()
+                look_at = now + poll_interval
+
     async def _hand_back_lost(self) -> None:
         """Give back leases from a claim whose answer was lost: nobody runs them, so no attempt has begun."""
         while self._lost:
-            await hand_back(self._services, self._host.id, self._lost[-1], self._workflow_of)
-            self._lost.pop()
+            lease = next(iter(self._lost))
+            try:
+                await hand_back(self._services, self._host.id, lease, self._workflow_of)
+            except (Unreadable, ExecutionUnreadable) as error:  # it lapses; whoever claims it then lets it fail
+                self._host.trouble(str(error))
+            del self._lost[lease]
 
     def _workflow_of(self, row: Row) -> Workflow[Any, Any]:
         return self._registry.find(row.workflow, row.version).workflow

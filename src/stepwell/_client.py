@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ from stepwell._claims import hand_back
 from stepwell._codec import Codec, codec_for
 from stepwell._commits import has_landed
 from stepwell._context import StepContext
+from stepwell._difference import differing
 from stepwell._errors import (
     EngineClosed,
     ExecutionCancelled,
@@ -30,7 +30,8 @@ from stepwell._errors import (
     UnknownStep,
 )
 from stepwell._execution import JournalEntry, read_error
-from stepwell._failure import Failure, describe, escaped, failure_of, redacted, shorten, type_name
+from stepwell._failure import Failure, describe, failure_of, type_name
+from stepwell._log import Log
 from stepwell._model import NOW, Deposit, Kind, Signal, Status
 from stepwell._model import Query as RowQuery
 from stepwell._program import StoredPast
@@ -47,6 +48,7 @@ from stepwell._transition import (
     transition,
 )
 from stepwell.storage._protocol import StorageError
+from stepwell.storage._unreadable import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,7 +66,7 @@ __all__ = ["Client", "check_same", "known_id"]
 _TRIES: Final = 5
 """how often a commit whose outcome is unknown is looked up and sent again before the client hears of it"""
 
-logger = logging.getLogger("stepwell")
+logger = Log()
 
 _HAND_BACK_LIMIT: Final = 2.5
 """seconds for which a start that is cancelled may still give a lease back"""
@@ -118,7 +120,11 @@ class Client:
             change = create(claimant=place.claimant)
             is_new = await self._commit_in(place, change, program, lane)
         if not is_new:
-            stored = await self.load(change.row.id)
+            try:
+                stored = await self.load(change.row.id)
+            except ExecutionNotFound:  # a purge came in between
+                again = partial(self.start, program, input, id=id, tags=tags, metadata=metadata)
+                return await again(due=due, pinned=pinned)
             check_same(stored, program, input, pinned=pinned)
         return change.row.id
 
@@ -242,7 +248,10 @@ class Client:
     async def _with_children(self, stored: Stored) -> list[Stored]:
         chain = [stored]
         while (child := _open_child(chain[-1])) is not None:
-            found = await self._services.storage.load(child)
+            try:
+                found = await self._services.storage.load(child)
+            except Unreadable:  # it fails when it is claimed
+                break
             if found is None:
                 break
             chain.append(found)
@@ -336,7 +345,7 @@ def check_same(stored: Stored, program: Program, input: str, *, pinned: bool) ->
     if pinned and row.version != workflow.version:
         raise ExecutionConflict(row.id, f"of version {row.version!r}, not {workflow.version!r}")
     if row.input != input:
-        raise ExecutionConflict(row.id, f"with the input {_shown(row.input)}, not {_shown(input)}")
+        raise ExecutionConflict(row.id, f"with another input, which differs at {differing(row.input, input)}")
 
 
 def _check_resumable(stored: Stored) -> None:
@@ -347,7 +356,3 @@ def _check_resumable(stored: Stored) -> None:
         raise NotResumable(row.id, f"it is {row.status}, neither paused nor failed")
     if State.of(stored).history.failed_step is None:
         raise NotResumable(row.id, "it ended at a `fail` step, so there is no failed step to try again")
-
-
-def _shown(text: str) -> str:
-    return shorten(escaped(redacted(text[:2_000])), 80)

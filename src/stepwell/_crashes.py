@@ -24,9 +24,9 @@ async def guarded_task_group(what: str) -> AsyncGenerator[TaskGroup]:
     """Run the block in a task group, and wait for its tasks before the block's own exception goes on.
 
     The block's exception leaves as it is. A task that dies cancels the block and is raised as WorkerCrashed, its cause
-    the group of errors; where both happen, the block's exception leaves, and the WorkerCrashed ends its chain of
-    contexts. Ctrl-C in a task leaves as KeyboardInterrupt. Cancellation, Ctrl-C and SystemExit in the block cancel the
-    tasks at once; after any other exception they are left to end by themselves.
+    the error, or the group of them where there are several; where both happen, the block's exception leaves, and the
+    WorkerCrashed ends its chain of contexts. Ctrl-C in a task leaves as KeyboardInterrupt. Cancellation, Ctrl-C and
+    SystemExit in the block cancel the tasks at once; after any other exception they are left to end by themselves.
     """
     body: BaseException | None = None
     crash: BaseException | None = None
@@ -45,7 +45,7 @@ async def guarded_task_group(what: str) -> AsyncGenerator[TaskGroup]:
     except BaseExceptionGroup as group:
         interrupt = group.subgroup(KeyboardInterrupt)
         crash = KeyboardInterrupt() if interrupt is not None else WorkerCrashed(f"{what}: {_first(group)}")
-        crash.__cause__ = group
+        crash.__cause__ = _only(group)
     if body is not None:
         if crash is not None:
             _append_context(body, crash)
@@ -75,6 +75,14 @@ def _append_context(error: BaseException, context: BaseException) -> None:
         seen.add(id(error))
     if error is not context:
         error.__context__ = context
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the one error that a group holds, however deep; the group if there are several."""
+    error, *others = group.exceptions
+    if others:
+        return group
+    return _only(cast("BaseExceptionGroup[BaseException]", error)) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from anyio import TASK_STATUS_IGNORED, AsyncContextManagerMixin
+from anyio.lowlevel import current_token
 
 from stepwell._checks import InvalidArgument, check_execution_id, check_metadata, check_reason, check_tags
 from stepwell._client import known_id
@@ -44,6 +46,11 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 
+def _here() -> tuple[object, int]:
+    """Return the event loop and the process in which this is called."""
+    return current_token(), os.getpid()
+
+
 class Engine(AsyncContextManagerMixin):
     """Starts executions, tells how they stand, and runs workers. An async context manager; nothing runs outside it.
 
@@ -76,6 +83,7 @@ class Engine(AsyncContextManagerMixin):
         self._entropy = Entropy(seed)
         self._listeners = Listeners()
         self._session: Session | None = None
+        self._home: tuple[object, int] | None = None
         self._registry.add_all(workflows)
 
     # -- living --------------------------------------------------------------------------------------------------------
@@ -90,7 +98,7 @@ class Engine(AsyncContextManagerMixin):
             for refused in await self._registry.publish(storage):
                 raise refused
             session = Session(storage, self._registry, self._settings, self._entropy, self._listeners)
-            self._session = session
+            self._session, self._home = session, _here()
             try:
                 async with session.live():
                     yield self
@@ -100,6 +108,8 @@ class Engine(AsyncContextManagerMixin):
     def _opened(self) -> Session:
         if self._session is None:
             raise EngineClosed(self._settings.name)
+        if self._home != _here():  # who waits for something of another loop waits for ever
+            raise EngineClosed(self._settings.name, is_elsewhere=True)
         return self._session
 
     async def _ready(self) -> Session:

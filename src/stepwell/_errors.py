@@ -73,10 +73,15 @@ def quoted(value: object) -> str:
 
 
 class EngineClosed(StepwellError, RuntimeError):
-    """Raised when an engine is used before `async with engine` was entered or after it was left."""
+    """Raised when an engine is used outside of `async with engine`, or in another event loop or process than that."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"engine {quoted(name)} is not open: use it inside `async with engine:`")
+    def __init__(self, name: str, *, is_elsewhere: bool = False) -> None:
+        super().__init__(
+            f"engine {quoted(name)} is open in another event loop or process: call it from another thread with "
+            "`anyio.from_thread.run`, or open an engine here"
+            if is_elsewhere
+            else f"engine {quoted(name)} is not open: use it inside `async with engine:`"
+        )
         self.name = name
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, overload
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Generic, overload
 
 import anyio
 
 from stepwell._retry import Seconds, seconds
 from stepwell._typevars import OutT_co, SignalT
+from stepwell.storage._protocol import StorageError
 
 if TYPE_CHECKING:
     from stepwell._definition import Wait
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from stepwell._model import Status
 
 __all__ = ["Handle"]
+
+_LAST_LOOK: Final = 1.0
+"""seconds that a look at where an execution stands may take, once it was waited for long enough"""
 
 
 class Handle(Generic[OutT_co]):
@@ -36,7 +41,14 @@ class Handle(Generic[OutT_co]):
         with anyio.move_on_after(limit):
             output: OutT_co = await self._engine.result_of(self.id)
             return output
-        raise TimeoutError(f"execution {self.id!r} has not ended within {limit:g} s; it goes on")
+        stands = "it goes on"
+        with anyio.move_on_after(_LAST_LOOK), suppress(StorageError):
+            execution = await self.get()
+            if execution.status.is_terminal:
+                ended: OutT_co = await self._engine.result_of(self.id)
+                return ended
+            stands = f"it is {execution.status}, at step {execution.current_step!r}"
+        raise TimeoutError(f"execution {self.id!r} has not ended within {limit:g} s; {stands}")
 
     async def get(self) -> Execution:
         """Return how it stands."""

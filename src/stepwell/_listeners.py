@@ -7,7 +7,6 @@ callback that raises is logged. The callbacks run in one task of the engine's ta
 from __future__ import annotations
 
 import inspect
-import logging
 import math
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -20,6 +19,7 @@ from anyio import WouldBlock, create_memory_object_stream, get_cancelled_exc_cla
 from stepwell._checks import InvalidArgument
 from stepwell._failure import describe, failure_of
 from stepwell._interrupts import exposed
+from stepwell._log import Log
 from stepwell._notices import EVENT_KINDS, Event, Lagged
 from stepwell._own_context import Turn, call_in_own_context
 from stepwell._raised import is_a
@@ -37,7 +37,7 @@ _MAX_QUEUED: Final = 10_000
 _FLUSH_LIMIT: Final = 1.0
 """seconds that callbacks get for what is queued when the engine closes"""
 
-logger = logging.getLogger("stepwell")
+logger = Log()
 
 
 class _Subscription:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from stepwell._codec import Codec, LimitExceeded, codec_for
+from stepwell._codec import Codec, LimitExceeded, UnsupportedType, codec_for
 from stepwell._definition import DEFAULT, StepKind, Subworkflow
 from stepwell._execution import merged_data
 from stepwell._failure import Failure
@@ -33,20 +33,31 @@ class Program:
             count = len(workflow.steps)
             reason = f"it has {count:,} steps, the limit is {limits.graph:,}"
             raise LimitExceeded(f"workflow {workflow.name!r}", "$", reason, limits.graph, count)
-        self.input: Codec = codec_for(types.input)
-        self.result: Codec = codec_for(types.output)
-        self.outputs: dict[str, Codec] = {name: codec_for(step.output) for name, step in types.steps.items()}
+        self.input: Codec = _codec(types.input, f"workflow {workflow.name!r}: its input")
+        self.result: Codec = _codec(types.output, f"workflow {workflow.name!r}: its output")
+        places = {name: f"step {name!r} of workflow {workflow.name!r}" for name in workflow.steps}
+        self.outputs: dict[str, Codec] = {
+            name: _codec(step.output, f"{places[name]}: its result") for name, step in types.steps.items()
+        }
         """what `Context.output` gives, by step"""
         self.inputs: dict[str, Codec] = {}
         """what a wait is signalled with, and what a subworkflow's function returns"""
         for name, step in workflow.steps.items():
             if step.kind is StepKind.WAIT:
-                self.inputs[name] = codec_for(types.steps[name].signal)
+                self.inputs[name] = _codec(types.steps[name].signal, f"{places[name]}: its signal")
             elif isinstance(step, Subworkflow):
-                self.inputs[name] = codec_for(step.child.bind().input)
+                self.inputs[name] = _codec(step.child.bind().input, f"{places[name]}: the input of its child")
         self.timeouts = {name: _timeout(step, default_timeout) for name, step in workflow.steps.items()}
         graph = msgspec.json.encode(workflow.graph.to_json(), order="deterministic").decode()
         self.definition = Definition(workflow.name, workflow.version, workflow.digest, graph)
+
+
+def _codec(type_: Any, where: str) -> Codec:
+    """Return the codec of a type. Raises UnsupportedType, which says whose type it is."""
+    try:
+        return codec_for(type_)
+    except UnsupportedType as error:
+        raise UnsupportedType(f"{where}: {error}") from None
 
 
 def _timeout(step: Step[Any, Any], default: float | None) -> float | None:

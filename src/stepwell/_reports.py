@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
+from stepwell._log import Log
 from stepwell._notices import Event, Summary
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reports"]
 
-logger = logging.getLogger("stepwell")
+logger = Log()
 
 
 class Reports:

@@ -11,6 +11,7 @@ from stepwell._errors import ExecutionNotFound
 from stepwell._model import TERMINAL
 from stepwell._model import Query as RowQuery
 from stepwell.storage._protocol import StorageError
+from stepwell.storage._unreadable import Unreadable
 
 if TYPE_CHECKING:
     from stepwell._model import Row
@@ -55,6 +56,7 @@ class Results:
         """when executions were started here, by the loop's clock, oldest first; without those that ended here"""
         self._asked = anyio.Event()
         self._looks = 0
+        self._closed: Exception | None = None
 
     def started(self, id: str) -> None:
         """Note that it was created just now: for a moment, nobody needs to look whether it has ended already."""
@@ -71,7 +73,9 @@ class Results:
             waiting.ended.set()
 
     async def wait(self, id: str) -> Row:
-        """Return the execution's row once it is terminal. Raises ExecutionNotFound."""
+        """Return the row once it is terminal. Raises ExecutionNotFound, Unreadable, and what this is closed by."""
+        if self._closed is not None:
+            raise self._closed
         waiting = self._waiting.setdefault(id, _Waiting())
         waiting.count += 1
         try:
@@ -88,7 +92,8 @@ class Results:
         return waiting.row
 
     def close(self, error: Exception) -> None:
-        """Tell those who still wait that nobody looks any more."""
+        """Tell those who still wait, and who come later, that nobody looks any more."""
+        self._closed = error
         for waiting in self._waiting.values():
             if not waiting.ended.is_set():
                 waiting.error = error
@@ -117,6 +122,11 @@ class Results:
             query = RowQuery(ids=tuple(asked), status=status, limit=_MAX_IDS)
             try:
                 page = await self._storage.find(query)
+            except Unreadable:  # one of them
+                for id in asked:
+                    if (waiting := self._waiting.get(id)) is not None:
+                        await self._look(id, waiting)
+                continue
             except StorageError:
                 return  # the next look finds out
             for row in page.rows:
@@ -129,6 +139,10 @@ class Results:
     async def _look(self, id: str, waiting: _Waiting) -> None:
         try:
             stored = await self._storage.load(id)
+        except Unreadable as error:
+            waiting.error = error
+            waiting.ended.set()
+            return
         except StorageError:
             return  # the next look finds out
         if waiting.ended.is_set():

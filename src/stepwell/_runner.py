@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import anyio
 import anyio.lowlevel
 
-from stepwell._calls import Calls, child_outcome, state_of
+from stepwell._calls import Calls, child_outcome, state_of, unreadable
 from stepwell._leases import Ending
+from stepwell._log import Log
 from stepwell._model import Status
 from stepwell._settling import Settling, Spoiled
 from stepwell._storage_retries import LeaseLost, StorageRetries
@@ -30,6 +30,7 @@ from stepwell._transition import (
 )
 from stepwell.storage._protocol import StorageError
 from stepwell.storage._transactions import TransactionLost, TransactionRefused
+from stepwell.storage._unreadable import Unreadable
 
 if TYPE_CHECKING:
     from stepwell._leases import Held
@@ -45,7 +46,7 @@ _MAX_LOSSES: Final = 5
 _HAND_BACK_LIMIT: Final = 2.5
 """seconds that a hand-back may take once it was asked for from outside, after as much for a commit in flight"""
 
-logger = logging.getLogger("stepwell")
+logger = Log()
 
 
 class Run:
@@ -171,7 +172,10 @@ class Run:
                 assert_never(action)
 
     async def _look(self, child: str) -> Event:
-        stored = await self._retries.call(lambda: self._services.storage.load(child), self._settling.row)
+        try:
+            stored = await self._retries.call(lambda: self._services.storage.load(child), self._settling.row)
+        except Unreadable as error:
+            return unreadable(error)
         if stored is None or not stored.row.status.is_terminal:
             return StillSuspended()
         return ChildEnded(stored.row.status, child_outcome(stored.row))

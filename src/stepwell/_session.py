@@ -23,7 +23,7 @@ from stepwell._errors import EngineClosed
 from stepwell._interrupts import mark_shelters, sheltered
 from stepwell._leases import Ending
 from stepwell._loop import Loop
-from stepwell._model import Change, Status
+from stepwell._model import NEVER, Change, Status
 from stepwell._notices import notices
 from stepwell._outbox import Outbox
 from stepwell._own_task import call_in_own_task
@@ -190,7 +190,8 @@ class Session:
             if not isinstance(item, Change):
                 self.wakeups.ring()
                 continue
-            if item.due is not None and item.due.after is not None and item.row.status is not Status.RUNNING:
+            if item.due is not None and item.row.status is not Status.RUNNING and item.due != NEVER:
+                # A time by the storage's clock may have passed already: whoever claims finds out.
                 self.wakeups.ring(item.due.after + _ROUNDING if item.due.after else 0.0)
             if not item.expects:
                 self.results.started(item.row.id)

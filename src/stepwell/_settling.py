@@ -18,6 +18,7 @@ from stepwell._storage_retries import LeaseLost
 from stepwell._transition import State, Terms, ride, transition
 from stepwell.storage._protocol import StorageError
 from stepwell.storage._transactions import TransactionLost
+from stepwell.storage._unreadable import Unreadable
 
 if TYPE_CHECKING:
     from stepwell._calls import Calls
@@ -173,7 +174,11 @@ class Settling:
             is_known = False
             self._host.trouble(str(error), self._held, self.row)
         source = self._transaction or services.storage  # a transaction may have laid a signal down for itself
-        stored = await self._retries.call(lambda: source.load(self._held.id), self.row)
+        try:
+            stored = await self._retries.call(lambda: source.load(self._held.id), self.row)
+        except Unreadable as error:  # whoever claims it next lets it fail
+            self._host.trouble(str(error), self._held, self.row)
+            stored = None
         if stored is None:
             self._held.end(Ending.LOST)
             raise LeaseLost

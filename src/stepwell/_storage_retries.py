@@ -1,4 +1,4 @@
-"""How long a run asks a storage that is away: again and again, as long as its lease is trusted, and no longer."""
+"""How long a run asks a storage that is away: again and again, as long as it has its lease."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import anyio
 from stepwell._leases import Ending
 from stepwell._model import Status
 from stepwell.storage._protocol import StorageError
+from stepwell.storage._unreadable import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,10 +36,12 @@ class StorageRetries:
         self._held = held
 
     async def call(self, ask: Callable[[], Awaitable[Any]], row: Row) -> Any:
-        """Ask until there is an answer. Raises LeaseLost where the lease runs out meanwhile."""
+        """Ask until there is an answer. Raises LeaseLost where the lease runs out meanwhile, and Unreadable."""
         while True:
             try:
                 return await ask()
+            except Unreadable:  # no second try can read it
+                raise
             except StorageError as error:
                 self._host.trouble(str(error), self._held, row)
             await self.pause()

@@ -9,7 +9,6 @@ When the worker itself is cancelled, steps are cancelled at once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -179,8 +178,7 @@ class Worker:
                     if not self.is_stopping:
                         await self._claiming.pause(poll_interval, may_be_more=may_be_more)
                 with anyio.move_on_after(grace):
-                    while self._running and not self._is_closed:
-                        await bell.wait(math.inf)
+                    await self._claiming.drain(poll_interval, lambda: bool(self._running) and not self._is_closed)
             finally:
                 self._steps = None
             self.leases.end_all(Ending.DRAINED)

@@ -16,8 +16,8 @@ import pytest
 
 from stepwell import Engine, MemoryStorage, Status
 from stepwell.cli._demo_import import ImportRequest, import_airports
-from stepwell.cli._demo_run import TAG, found_or_started
-from stepwell.cli._demo_workflow import DEMO_WORKFLOWS
+from stepwell.cli._demo_run import found_or_started
+from stepwell.cli._demo_workflow import DEMO_WORKFLOWS, TAG
 from stepwell.cli._errors import CommandError
 from tests.cli.demos import COMMAND, Demo
 from tests.cli.shop import greeting

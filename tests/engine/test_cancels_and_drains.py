@@ -184,3 +184,21 @@ async def test_a_pause_lets_the_running_step_finish_and_nothing_more_begins(stor
         await handle.resume()
         assert await handle.result(1) == 7
     assert steps.stopped.entries == []
+
+
+async def test_cancel_by_another_engine_stops_the_handler_of_a_worker_that_drains(
+    faulty: Faulty, store: Storage
+) -> None:
+    steps = Steps()
+    flow = line(steps.work, timeout=None)
+    async with (
+        Engine(faulty, workflows=[flow]) as engine,
+        Engine(store, workflows=[flow]) as other,
+        engine.worker(poll_interval=2, grace=100) as worker,
+    ):
+        handle = await engine.start(flow, 0)
+        await steps.began.until_count(1)
+        worker.stop()
+        await anyio.sleep(1)
+        assert await other.cancel(handle.id) is Status.CANCELLED
+        await steps.stopped.until_count(1, within=2.6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from stepwell import Engine, Event, ExecutionConflict, Handle, Status
 from stepwell.storage import Storage, StorageError
 from tests.engine.faulty import Faulty, How
 from tests.engine.flows import HOUR_POLL, Ctx, line
+from tests.support.storages import Clock
 from tests.support.virtual_time import VirtualTime
 from tests.support.waiting import Gate, Recorder
 
@@ -287,3 +289,10 @@ async def test_a_cancel_does_not_overtake_the_start(faulty: Faulty) -> None:
         await anyio.sleep(1)
         assert gated.running == 0
     assert told == [("execution.queued", "one"), ("execution.cancelled", "one")]
+
+
+async def test_what_is_due_at_a_time_that_has_passed_waits_for_no_poll(store: Storage, clock: Clock) -> None:
+    async with Engine(store, workflows=[GIVING]) as engine, engine.worker(poll_interval=HOUR_POLL):
+        await anyio.sleep(1)
+        at = datetime.fromtimestamp(clock() - 1, UTC)
+        assert await (await engine.start(GIVING, 1, at=at)).result(1) == 1

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import anyio
 import pytest
+from anyio import to_thread
 from anyio.abc import TaskStatus
 
 from stepwell import Engine, EngineClosed, SQLiteStorage, Status
@@ -166,3 +167,36 @@ async def test_a_storage_that_was_not_opened_is_a_clear_error(tmp_path: Path) ->
     with pytest.raises(Exception, match=r"async with|not open"):
         async with Engine(SQLiteStorage(tmp_path / "flows.db"), workflows=[healthy]):
             pass
+
+
+async def test_who_asks_for_a_result_while_an_engine_closes_is_told(storage: Storage) -> None:
+    told: list[Exception] = []
+
+    async def listen(event: Any) -> None:
+        await anyio.sleep(1)  # the engine waits for it before it is closed
+
+    async def ask() -> None:
+        await anyio.sleep(0.5)
+        try:
+            await handle.result()
+        except EngineClosed as error:
+            told.append(error)
+
+    async with anyio.create_task_group() as tasks, Engine(storage, workflows=[healthy]) as engine:
+        engine.on((), listen)
+        handle = await engine.start(healthy, 1, delay=100)
+        tasks.start_soon(ask)
+    assert len(told) == 1
+
+
+async def test_an_engine_says_so_where_it_is_used_in_another_event_loop(storage: Storage) -> None:
+    def elsewhere(call: Callable[[], Any]) -> str:
+        with pytest.raises(EngineClosed) as caught:
+            anyio.run(call)
+        return str(caught.value)
+
+    async with Engine(storage, workflows=[healthy], name="mine") as engine:
+        for call in (lambda: engine.start(healthy, 1), lambda: engine.get("e"), engine.run_due, engine.find):
+            told = await to_thread.run_sync(elsewhere, call)
+            assert "'mine' is open in another event loop or process" in told
+        assert await (await engine.start(healthy, 1)).get() is not None

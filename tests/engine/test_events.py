@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -298,3 +300,30 @@ async def test_a_cancelled_execution_is_not_told_as_a_lost_lease(storage: Storag
         await gate.reached()
         assert await execution.cancel() is Status.CANCELLED
     assert told.entries == []
+
+
+class Raising(logging.Handler):
+    """A log handler of the user's, whose disk is full."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise OSError("no space left")
+
+
+async def test_what_a_log_handler_raises_changes_nothing(storage: Storage) -> None:
+    def listen(event: Event) -> None:
+        raise RuntimeError("a listener's own")
+
+    def block(ctx: Ctx) -> Literal["go"]:
+        time.sleep(0.15)  # it is warned of
+        return "go"
+
+    slow: Any = decision(name="slow")(block)
+    flow = Workflow[int, int]("flow", version="1", start=slow, edges=[slow.to({"go": done})])
+    log, handler = logging.getLogger("stepwell"), Raising()
+    log.addHandler(handler)
+    try:
+        async with Engine(storage, workflows=[flow]) as engine, engine.worker():
+            engine.on((), listen)
+            assert await (await engine.start(flow, 7)).result(60) == 7
+    finally:
+        log.removeHandler(handler)

@@ -14,6 +14,7 @@ from stepwell.storage import Status as RowStatus
 from stepwell.testing._scene import Scene, at_once, change
 from tests.engine.faulty import Faulty, How
 from tests.engine.flows import HOUR_POLL, Ctx, gated, line, nest
+from tests.engine.small import Through, healthy
 from tests.support.storages import StorageFactory
 from tests.support.virtual_time import DAY, VirtualTime
 
@@ -227,3 +228,17 @@ async def test_a_time_or_a_batch_without_sense_is_refused(storage: Storage) -> N
             with pytest.raises(InvalidArgument, match="batch must be"):
                 await engine.purge(older_than=0, batch=batch)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
         assert len(await ids(engine)) == 1
+
+
+async def test_a_start_whose_id_a_purge_frees_in_the_very_moment_is_a_new_execution(storage: Storage) -> None:
+    async def commit(units: Any) -> Any:
+        results = await storage.commit(units)
+        if results == [False]:
+            assert await storage.purge(0, limit=10) == 1
+        return results
+
+    purging: Any = Through(storage, commit=commit)
+    async with Engine(purging, workflows=[healthy]) as engine:
+        await engine.start(healthy, 1, id="nightly")
+        await engine.run_until_idle()
+        assert (await (await engine.start(healthy, 2, id="nightly")).get()).input == 2

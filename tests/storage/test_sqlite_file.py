@@ -243,3 +243,19 @@ async def test_a_file_without_a_wal_is_refused(path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(sqlite3, "connect", connect_shared)
     assert "can't keep a write-ahead log here (it says 'delete')" in await refusal(path)
+
+
+async def test_a_file_that_can_not_be_looked_at_for_a_while_is_told_and_found_again(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    async with SQLiteStorage(folder / "flows.db") as storage, anyio.create_task_group() as tasks:
+        tasks.start_soon(storage.wakeup)  # the writer's thread looks for what others commit
+        aside = folder.rename(tmp_path / "aside")
+        folder.touch()  # what stat() says of a path below is neither a file nor that there is none
+        await anyio.sleep(0.2)  # it looks every 50 ms
+        with pytest.raises(StorageError, match="can't be looked at: Not a directory"):
+            await storage.find(Query())
+        folder.unlink()
+        aside.rename(folder)
+        await Scene(storage).create()
+        tasks.cancel_scope.cancel()

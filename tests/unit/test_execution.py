@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from stepwell._checks import InvalidArgument
 from stepwell._codec import PayloadError
-from stepwell._difference import difference
+from stepwell._difference import difference, differing
 from stepwell._errors import ExecutionUnreadable
 from stepwell._execution import (
     Execution,
@@ -263,3 +263,19 @@ def test_a_long_difference_is_cut() -> None:
     text = difference(graph("a"), graph(*(f"s{number}" for number in range(30))))
     assert text.splitlines()[-1].strip().startswith("… and")
     assert len(text.splitlines()) == 21
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("1", "2", "$"),
+        ("1", "1.0", "$"),
+        ('{"user":"u","password":"one"}', '{"user":"u","password":"two"}', "$.password"),
+        ('{"a":[1,{"b":2}],"c":1}', '{"a":[1,{"b":3}],"d":1}', "$.a[1].b, $.c and $.d"),
+        ('{"a":1,"b":1,"c":1,"d":1}', "{}", "$.a, $.b, $.c and others"),
+        ("[1,2]", "[1]", "$"),
+        ("{broken", "{}", "$"),
+    ],
+)
+def test_two_inputs_are_told_apart_by_paths_and_not_by_values(before: str, after: str, told: str) -> None:
+    assert differing(before, after) == told

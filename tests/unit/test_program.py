@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import msgspec
 import pytest
 
-from stepwell._codec import LimitExceeded
+from stepwell._codec import LimitExceeded, UnsupportedType
+from stepwell._definition import Workflow, activity, succeed
 from stepwell._errors import SignalRejected, SpuriousCancellation, StepNotRun, UnknownRoute, quoted
 from stepwell._failure import Failure
 from stepwell._history import History, StepHistory
@@ -60,3 +62,22 @@ def test_errors_name_the_step_whatever_the_value() -> None:
     assert "didn't take the signal" in str(SignalRejected("id", "gate", "ValueError: no"))
     copy: StepNotRun = pickle.loads(pickle.dumps(StepNotRun("work")))  # noqa: S301 -- our own bytes
     assert (copy.step, copy.what) == ("work", "output")
+
+
+def test_a_type_that_can_not_be_stored_is_told_with_its_place() -> None:
+    class Odd:
+        pass
+
+    @activity(returns=Odd)
+    async def give(ctx: Any) -> Any: ...
+
+    @succeed
+    def done(ctx: Any) -> int:
+        return 1
+
+    flow = Workflow[int, int]("flow", version="1", start=give, edges=[give.then(done)])
+    with pytest.raises(UnsupportedType, match=r"^step 'give' of workflow 'flow': its result: the type .*Odd can't be"):
+        Program(flow, None, Limits())
+    odd: Any = Workflow[Odd, int]
+    with pytest.raises(UnsupportedType, match=r"^workflow 'flow': its input: the type .*Odd can't be stored"):
+        Program(odd("flow", version="1", start=done, edges=[]), None, Limits())

@@ -52,7 +52,7 @@ class LimitExceeded(PayloadError):
 
 
 class UnsupportedType(StepwellError, TypeError):
-    """Raised when a workflow is made and a type of its data can't be stored as JSON."""
+    """Raised when a workflow is registered and a type of its data can't be stored as JSON."""
 
 
 def path_text(path: Path) -> str:

@@ -14,14 +14,14 @@ from stepwell.cli._demo_import import ImportRequest, import_airports
 from stepwell.cli._demo_payment import PaymentRequest, payment
 from stepwell.cli._demo_refund import RefundRequest, refund
 from stepwell.cli._demo_shop import DECLINED_CARD, place_order
+from stepwell.cli._demo_workflow import TAG
 from stepwell.cli._errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["TAG", "Member", "Run", "found_or_started"]
+__all__ = ["Member", "Run", "found_or_started"]
 
-TAG: Final = "stepwell-demo"
 _UNFINISHED: Final = (Status.QUEUED, Status.RUNNING, Status.WAITING, Status.SUSPENDED, Status.PAUSED)
 _BATCH_PAUSE: Final = 0.6
 _STEP_PAUSE: Final = 1.2

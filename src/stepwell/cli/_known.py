@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stepwell.cli._app import imported
-from stepwell.cli._demo_workflow import DEMO_WORKFLOWS
+from stepwell.cli._demo_workflow import DEMO_WORKFLOWS, demo_workflow_of
 from stepwell.cli._errors import CommandError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ def known_workflows(app: str | None) -> Sequence[Workflow[Any, Any]]:
 def register_for(execution: Execution, engine: Engine, workflows: Sequence[Workflow[Any, Any]]) -> None:
     """Make an execution's workflow known to the engine. Raises CommandError where it is none of these."""
     known = [workflow for workflow in workflows if workflow.name == execution.workflow]
+    if workflows is DEMO_WORKFLOWS and demo_workflow_of(execution) is None:
+        known = []
     if not known:
         names = ", ".join(workflow.name for workflow in workflows)
         cure = f"known here: {names}; name the module of your workflows with --app MODULE:NAME"

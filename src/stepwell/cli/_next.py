@@ -11,7 +11,7 @@ import msgspec
 
 from stepwell import Execution, Failure, Status, Wait
 from stepwell.cli._database import Database, options_of
-from stepwell.cli._demo_workflow import DEMO_WORKFLOWS
+from stepwell.cli._demo_workflow import demo_workflow_of
 from stepwell.cli._text import command, escaped, length, moment
 
 __all__ = ["awaited_step", "next_told", "payload_for", "signal_words"]
@@ -59,13 +59,13 @@ def next_told(execution: Execution, database: Database, *, now: datetime, reason
 
 def payload_for(execution: Execution, step: str) -> str:
     """Return what may be sent to a wait, as JSON; `JSON` itself where the workflow isn't known here."""
-    for workflow in DEMO_WORKFLOWS:
-        wait = workflow.steps.get(step) if workflow.name == execution.workflow else None
-        if isinstance(wait, Wait):
-            *_, signal = [type_ for name, type_ in get_type_hints(wait.function).items() if name != "return"]
-            schema = msgspec.json.schema(signal)
-            return json.dumps(_example(schema, schema.get("$defs", {})))
-    return _UNKNOWN
+    workflow = demo_workflow_of(execution)
+    wait = None if workflow is None else workflow.steps.get(step)
+    if not isinstance(wait, Wait):
+        return _UNKNOWN
+    *_, signal = [type_ for name, type_ in get_type_hints(wait.function).items() if name != "return"]
+    schema = msgspec.json.schema(signal)
+    return json.dumps(_example(schema, schema.get("$defs", {})))
 
 
 def signal_words(execution: Execution, database: Database, step: str) -> list[str]:
@@ -80,7 +80,7 @@ class _Commands:
     def __init__(self, execution: Execution, database: Database) -> None:
         self._id = execution.id
         self._options = options_of(database)
-        is_known = any(workflow.name == execution.workflow for workflow in DEMO_WORKFLOWS)
+        is_known = demo_workflow_of(execution) is not None
         self.app = [] if is_known else ["--app", _APP]
         self.app_told = [] if is_known else [f"({_APP} is where Python finds your workflow, such as shop.flows:refund)"]
 

@@ -17,7 +17,10 @@ from typing import Final, Self, TypeVar
 from anyio import CancelScope
 from msgspec import Struct
 
+from stepwell._failure import describe
+from stepwell._limits import InvalidArgument
 from stepwell._model import Definition, Entry, Page, Query, Stored, Unit
+from stepwell._retry import seconds
 from stepwell.storage import _migrate
 from stepwell.storage._families import check_purge
 from stepwell.storage._protocol import Capability, Claims, Lease, Lifeline, Renewal, StorageError
@@ -74,10 +77,14 @@ class SQLiteStorage:
         self._path = os.fspath(path)
         if type(self._path) is str and _DSN.match(self._path):
             raise StorageError("SQLiteStorage takes the path of a file, not a DSN; PostgresStorage takes that")
+        if not callable(clock):
+            raise InvalidArgument(f"clock must be a function that returns seconds, not {describe(clock)}")
+        if synchronous not in ("FULL", "NORMAL"):
+            raise InvalidArgument(f'synchronous must be "FULL" or "NORMAL", not {describe(synchronous)}')
         self._clock = clock
         self._synchronous: Synchronous = synchronous
-        self._busy_timeout = busy_timeout
-        self._poll = poll
+        self._busy_timeout = seconds(busy_timeout, "busy_timeout")
+        self._poll = seconds(poll, "poll", positive=True)
         self._opened: _Opened | None = None
         self._is_entered = False
         self._applied: tuple[str, ...] = ()

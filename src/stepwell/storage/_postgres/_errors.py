@@ -32,7 +32,9 @@ _NO_TLS: Final = "rejected SSL upgrade"
 _ENDING: Final = re.compile(r"cannot switch to state \d+; another operation \(2\) is in progress")
 """how the driver says, before it sends anything, that the server has just told it to be ending this connection"""
 _FORM: Final = "a DSN reads postgresql://user:password@host:5432/database"
-_NEEDED: Final = "to work, a role needs USAGE on the schema, and SELECT, INSERT and UPDATE on its tables"
+_NEEDED: Final = (
+    "to work, a role needs USAGE on the schema, and SELECT, INSERT and UPDATE on its tables; to purge, DELETE as well"
+)
 
 
 class DatabaseAway(StorageError):

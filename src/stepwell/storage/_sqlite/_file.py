@@ -224,6 +224,8 @@ def _identity(path: str) -> tuple[int, int]:
         found = os.stat(path)
     except FileNotFoundError:
         return (0, 0)
+    except OSError as error:
+        raise StorageError(f"{path} can't be looked at: {error.strerror}") from error
     return found.st_dev, found.st_ino
 
 

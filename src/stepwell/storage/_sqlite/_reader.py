@@ -6,7 +6,6 @@ open statement would keep the connection at that moment, and every later answer 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +40,7 @@ class Readers:
                 self._file.check()
                 connection = self._idle.pop() if self._idle else await self._open()
                 rows = await _all(connection, sql, parameters)
-            except (sqlite3.Error, StorageError) as error:
+            except Exception as error:  # also that there is no thread to be had
                 raise self._file.error(error) from error
             self._idle.append(connection)
             return rows
