@@ -129,7 +129,7 @@ _OWNERSHIP: Final = (
         (
             "_worker:Worker.stop",
             "self.is_stopping = True",
-            "self.is_stopping, self.leases._renew_every = True, math.inf",
+            "self.is_stopping, self.leases._renew_every = True, float('inf')",
         ),
     ),
 )
