@@ -33,7 +33,6 @@ __all__ = [
     "waiting",
     "with_entry",
     "with_more",
-    "with_more_at_once",
     "with_row",
     "with_signal",
     "without_entry",
@@ -166,24 +165,15 @@ def with_entry(place: int, /, **fields: Any) -> Damage:
     return damage
 
 
-def with_more(*entries: Entry, **fields: Any) -> Damage:
-    """Append entries, each a Change of its own, to a row that knows of them."""
-
-    def damage(stored: Stored) -> Stored:
-        end, at = len(stored.journal), stored.journal[-1].at
-        more = [replace(e, seq=end + n, at=at, change=f"more {n}") for n, e in enumerate(entries, 1)]
-        row = replace(stored.row, revision=end + len(more), **fields)
-        return replace(stored, row=row, journal=(*stored.journal, *more))
-
-    return damage
-
-
-def with_more_at_once(*entries: Entry, **fields: Any) -> Damage:
-    """Append entries to the last Change, with a row that knows of them."""
+def with_more(*entries: Entry, at_once: bool = False, **fields: Any) -> Damage:
+    """Append entries to a row that knows of them: each a Change of its own, or all to the last Change."""
 
     def damage(stored: Stored) -> Stored:
         end, last = len(stored.journal), stored.journal[-1]
-        more = [replace(e, seq=end + n, at=last.at, change=last.change) for n, e in enumerate(entries, 1)]
+        more = [
+            replace(entry, seq=end + place, at=last.at, change=last.change if at_once else f"more {place}")
+            for place, entry in enumerate(entries, 1)
+        ]
         row = replace(stored.row, revision=end + len(more), **fields)
         return replace(stored, row=row, journal=(*stored.journal, *more))
 
